@@ -1,0 +1,183 @@
+"""The values that all rooms share: nodes, shards, replicas, indexes and what a reader or writer sees of them.
+
+The words are those of the glossary in `docs/concepts/glossary.md`. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NewType
+
+NodeName = NewType("NodeName", str)
+IndexUid = NewType("IndexUid", str)
+ShardId = NewType("ShardId", int)
+Epoch = NewType("Epoch", int)
+
+Json = Mapping[str, Any]
+
+RESERVED_PREFIX = "_miroir_"
+SHARD_FIELD = "_miroir_shard"
+RESERVED_INDEX = IndexUid("_miroir")
+
+SHARD_DIGITS = "§¶†‡•※"
+"""Digits of the base-6 spelling of a shard number: punctuation, so that no search finds a word in it."""
+
+
+def spell_shard(shard: int) -> str:
+    """The text stored in `_miroir_shard` for a shard number: base 6, most significant digit first."""
+    digits = SHARD_DIGITS[shard % 6]
+    while shard := shard // 6:
+        digits = SHARD_DIGITS[shard % 6] + digits
+    return digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """Where a node's key comes from; never the key itself."""
+
+    env: str | None = None
+    file: str | None = None
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One Meilisearch server as the topology file names it."""
+
+    name: NodeName
+    url: str
+    group: str = "main"
+    zone: str | None = None
+    weight: float = 1.0
+    key: Secret | None = None
+
+
+class ReplicaState(StrEnum):
+    SERVING = "serving"
+    JOINING = "joining"
+    LEAVING = "leaving"
+    STALE = "stale"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """A shard's documents on one node. `since` is the epoch of its last change of state."""
+
+    shard: ShardId
+    node: NodeName
+    state: ReplicaState
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What is fixed when an index is created, and the user's own settings.
+
+    `incarnation` counts creations under one uid, so that nothing meant for a deleted index reaches its successor.
+    `settings` are the user's; what the nodes get on top of them is `indexes/settings.py`'s business.
+    """
+
+    uid: IndexUid
+    incarnation: int
+    primary_key: str
+    shards: int
+    replicas: int
+    tie_break: bool = True
+    settings: Json = field(default_factory=dict)
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexMap:
+    """One consistent reading of an index and its replicas, at one epoch."""
+
+    epoch: int
+    index: Index
+    replicas: tuple[Replica, ...]
+
+    def in_sync(self) -> dict[ShardId, tuple[NodeName, ...]]:
+        """For each shard of the index the nodes whose replica is in sync, in the order of their names.
+
+        A shard without an in-sync replica maps to an empty tuple.
+        """
+        nodes: dict[ShardId, list[NodeName]] = {ShardId(shard): [] for shard in range(self.index.shards)}
+        for replica in self.replicas:
+            if replica.state is ReplicaState.SERVING:
+                nodes[replica.shard].append(replica.node)
+        return {shard: tuple(sorted(names)) for shard, names in nodes.items()}
+
+    def nodes(self) -> tuple[NodeName, ...]:
+        """All nodes with any replica of the index, in the order of their names."""
+        return tuple(sorted({replica.node for replica in self.replicas}))
+
+
+class WriteKind(StrEnum):
+    ADD = "add"
+    UPDATE = "update"
+    DELETE = "delete"
+    DELETE_BY_FILTER = "delete_by_filter"
+    CLEAR = "clear"
+    SETTINGS = "settings"
+
+    @property
+    def counts_documents(self) -> bool:
+        """Whether a node's `indexedDocuments` must equal the number of distinct ids sent."""
+        return self in (WriteKind.ADD, WriteKind.UPDATE)
+
+
+class IntentState(StrEnum):
+    OPEN = "open"
+    SENT = "sent"
+    ABORTED = "aborted"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentTarget:
+    """What one node was sent for an intent. `task` is its task uid once the node accepted it."""
+
+    node: NodeName
+    shards: frozenset[ShardId]
+    documents: int | None
+    task: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A recorded write of an index: number `n` in the one order that all replicas get.
+
+    `refused`: shards whose every in-sync target refused it (nothing was stored there).
+    `failed`: shards whose every in-sync target accepted it and failed to apply it.
+    """
+
+    uid: IndexUid
+    incarnation: int
+    n: int
+    nonce: str
+    kind: WriteKind
+    state: IntentState
+    targets: tuple[IntentTarget, ...]
+    refused: frozenset[ShardId] = frozenset()
+    failed: frozenset[ShardId] = frozenset()
+    error: str | None = None
+
+    @property
+    def shards(self) -> frozenset[ShardId]:
+        return frozenset(shard for target in self.targets for shard in target.shards)
+
+    @property
+    def metadata(self) -> str:
+        """The `customMetadata` by which a node's task is recognised as this intent's."""
+        return f"m:{self.incarnation}:{self.n}:{self.nonce}"
+
+
+def group_of(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:
+    """The replica groups of a topology, each with its nodes in the order of their names."""
+    groups: dict[str, list[Node]] = {}
+    for node in sorted(nodes, key=lambda node: node.name):
+        groups.setdefault(node.group, []).append(node)
+    return {name: tuple(members) for name, members in groups.items()}
