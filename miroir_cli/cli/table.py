@@ -1,0 +1,110 @@
+"""Tables for people: they fit the terminal, and are complete when they go into a pipe or a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from miroir_cli.cli.failure import one_line
+
+GAP: Final = 2
+SMALLEST: Final = 8
+"""A column that may be cut is not made narrower than this; optional columns go first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column. `keep`: never cut. `optional`: left out of a narrow terminal, the rightmost first."""
+
+    name: str
+    right: bool = False
+    keep: bool = False
+    optional: bool = False
+    wrap: bool = False
+
+
+Cell = str | int | float | None | Text
+"""None is shown as `-`, whole numbers with separators, text on one line without control characters."""
+
+
+def print_table(
+    columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, title: str | None = None
+) -> None:
+    """Print rows under headings on standard output. A terminal cuts cells with an ellipsis, a pipe never."""
+    described = [column if isinstance(column, Column) else Column(name=column) for column in columns]
+    texts = [[_text(cell) for cell in row] for row in rows]
+    width = terminal_width()
+    shown = _fitting(described, texts, width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP, 0, 0), show_edge=False, title=title)
+    table.title_justify = "left"
+    table.title_style = "bold"
+    for position in shown:
+        column = described[position]
+        table.add_column(
+            Text(column.name),
+            justify="right" if column.right else "left",
+            no_wrap=not column.wrap,
+            overflow="fold" if column.wrap else "ellipsis",
+            min_width=_natural(column, texts, position) if column.keep else None,
+        )
+    for cells in texts:
+        table.add_row(*(cells[position] for position in shown))
+    console = Console(file=sys.stdout, width=width or 100_000, highlight=False, soft_wrap=False)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        sys.stdout.write(f"{line.rstrip()}\n")
+
+
+def terminal_width() -> int | None:
+    """The columns that a line may take; None when there is no terminal and no `COLUMNS`."""
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _fitting(columns: Sequence[Column], texts: Sequence[Sequence[Text]], width: int | None) -> list[int]:
+    """Positions of the columns to show: optional ones are dropped from the right until the rest can fit."""
+    shown = list(range(len(columns)))
+    if width is None:
+        return shown
+
+    def smallest(position: int) -> int:
+        natural = _natural(columns[position], texts, position)
+        return natural if columns[position].keep else min(natural, SMALLEST)
+
+    for position in reversed(range(len(columns))):
+        if sum(smallest(each) + GAP for each in shown) <= width + GAP:
+            break
+        if columns[position].optional:
+            shown.remove(position)
+    return shown
+
+
+def _natural(column: Column, texts: Sequence[Sequence[Text]], position: int) -> int:
+    return max([cell_len(column.name), *(cells[position].cell_len for cells in texts)])
+
+
+def _text(cell: Cell) -> Text:
+    if isinstance(cell, Text):
+        return cell
+    if cell is None:
+        return Text("-", style="dim")
+    if isinstance(cell, bool):
+        return Text("yes" if cell else "no")
+    if isinstance(cell, int):
+        return Text(f"{cell:,}")
+    return Text(one_line(str(cell)))
