@@ -1,7 +1,7 @@
 """The command line's table of contents: which module holds which command, and the global options.
 
-A command is a function in `miroir_cli/cli/<module>.py`, registered on that module's `app`. A new command is one
-line in `COMMANDS`; its module is imported when the command, or the help that lists it, is asked for.
+A command is a function in `miroir_cli/cli/<module>.py`, registered on that module's `app`. A new command is
+one line in `COMMANDS`; its module is imported when the command, or the help that lists it, is asked for.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Console:
     def table(
         self, columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, title: str | None = None
     ) -> None:
-        """Print a table on standard output (nothing with `--json`); it fits a terminal, and is whole in a pipe."""
+        """Print a table on standard output (nothing with `--json`); fits a terminal, is whole in a pipe."""
         from miroir_cli.cli.table import print_table
 
         if not self.json:
@@ -156,7 +156,7 @@ class Console:
         _to_stderr(f"{_paint('warning:', '1;33')} {text}")
 
     def progress(self) -> Progress:
-        """A context manager that shows how far something is: bars on a terminal, else lines; not with `-q`."""
+        """A context manager that shows how far something is: bars on a terminal, lines elsewhere."""
         from miroir_cli.cli.progress import start_progress
 
         return start_progress(quiet=self._options.quiet)

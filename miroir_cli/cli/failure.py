@@ -38,7 +38,7 @@ def as_miroir_error(error: Exception) -> MiroirError:
 
 
 def render_error(error: MiroirError, *, paint: Callable[[str, str], str]) -> str:
-    """`error: message`, an empty line, `hint: ...` (when there is one). `paint` gets a text and an ANSI style."""
+    """`error: message`, an empty line, `hint: ...` if there is one. `paint` takes a text and an ANSI style."""
     text = f"{paint('error:', '1;31')} {one_line(error.message)}"
     if error.hint:
         text += f"\n\n{paint('hint:', '1;36')} {one_line(error.hint)}"
