@@ -137,13 +137,26 @@ class IntentState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One task of a node that carries an intent, or a part of it: these shards, so many distinct documents."""
+
+    task: int
+    shards: frozenset[ShardId]
+    documents: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IntentTarget:
-    """What one node was sent for an intent. `task` is its task uid once the node accepted it."""
+    """What one node is to get of an intent, and the tasks by which it accepted it (one unless it was too large)."""
 
     node: NodeName
     shards: frozenset[ShardId]
     documents: int | None
-    task: int | None = None
+    pieces: tuple[Piece, ...] = ()
+
+    def piece(self, shard: ShardId) -> Piece | None:
+        """The task that carries a shard; None when the node has not accepted it."""
+        return next((piece for piece in self.pieces if shard in piece.shards), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +177,8 @@ class Intent:
     refused: frozenset[ShardId] = frozenset()
     failed: frozenset[ShardId] = frozenset()
     error: str | None = None
+    body: Json | None = None
+    """For settings: the user's settings of the index once this write is stored."""
 
     @property
     def shards(self) -> frozenset[ShardId]:
@@ -173,6 +188,10 @@ class Intent:
     def metadata(self) -> str:
         """The `customMetadata` by which a node's task is recognised as this intent's."""
         return f"m:{self.incarnation}:{self.n}:{self.nonce}"
+
+    def piece_metadata(self, shards: frozenset[ShardId]) -> str:
+        """The same for a task that carries only some of the shards its node gets."""
+        return f"{self.metadata}:{','.join(map(str, sorted(shards)))}"
 
 
 def group_of(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:

@@ -1,0 +1,125 @@
+"""`open_cluster`: the topology, the state store, the locks and the nodes of one cluster, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from miroir_cli.errors import IndexNotFound, TopologyInvalid
+from miroir_cli.model import IndexMap, Node, NodeName, ReplicaState, Secret, ShardId
+from miroir_cli.node.client import NodeClient
+from miroir_cli.node.fleet import Fleet
+from miroir_cli.store.locks import Locks
+from miroir_cli.store.sqlite.store import SqliteStore
+from miroir_cli.topology.file import Topology, resolve_key
+
+if TYPE_CHECKING:
+    import httpx
+
+    from miroir_cli.store.records import Store
+
+TransportFactory = Callable[[Node], "httpx.AsyncBaseTransport"]
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """What every verb is given. `map` answers from a cached reading of the store; `still_valid` is how a reader
+    makes sure afterwards that it was right."""
+
+    topology: Topology
+    store: Store
+    fleet: Fleet
+    locks: Locks
+    command: str = "miroir"
+    rotation: int = 0
+    session: dict[str, object] = field(default_factory=dict)
+    """What one process remembers between calls of the same verb (see `replication/settle.py`)."""
+    _maps: dict[str, IndexMap] = field(default_factory=dict)
+
+    async def map(self, uid: str) -> IndexMap:
+        """The index and its replicas as this process read them last. Raises `IndexNotFound`."""
+        found = self._maps.get(uid)
+        return found if found is not None else await self.reload(uid)
+
+    async def reload(self, uid: str) -> IndexMap:
+        """The same, read from the store now."""
+        found = await self.store.map(uid)
+        if found is None:
+            self._maps.pop(uid, None)
+            raise await self._not_found(uid)
+        self._maps[uid] = found
+        return found
+
+    async def still_valid(self, map: IndexMap, used: Mapping[NodeName, Iterable[ShardId]]) -> bool:
+        """The end check of a read: whether every replica used has been in sync, uninterrupted, since `map` was read.
+
+        Source: protocol rule E1; one small read of the store when nothing has changed.
+        """
+        if await self.store.epoch() == map.epoch:
+            return True
+        current = await self.store.map(map.index.uid)
+        if current is None or current.index.incarnation != map.index.incarnation:
+            return False
+        serving = {
+            (replica.node, replica.shard)
+            for replica in current.replicas
+            if replica.state is ReplicaState.SERVING and replica.since <= map.epoch
+        }
+        return all((node, shard) in serving for node, shards in used.items() for shard in shards)
+
+    async def _not_found(self, uid: str) -> IndexNotFound:
+        names = [str(index.uid) for index in await self.store.indexes()]
+        near = difflib.get_close_matches(uid, names, n=1)
+        if near:
+            return IndexNotFound(f"index `{uid}` not found", hint=f"did you mean `{near[0]}`?")
+        hint = "run `miroir index list`" if names else f"run `miroir index create {uid} --primary-key KEY`"
+        return IndexNotFound(f"index `{uid}` not found", hint=hint)
+
+
+@asynccontextmanager
+async def open_cluster(
+    topology: Topology,
+    *,
+    command: str = "miroir",
+    lock_timeout: float = 60.0,
+    transport: TransportFactory | None = None,
+    rotation: int = 0,
+) -> AsyncIterator[Cluster]:
+    """Open everything a verb needs and close it afterwards.
+
+    `transport` replaces httpx's own for reads. `rotation` is where the choice among equal replicas starts.
+    """
+    keys = await _resolve_keys(topology)
+    store = await asyncio.to_thread(SqliteStore.open, topology.state_path)
+    try:
+        record = await store.cluster()
+        if record is not None and record.name != topology.cluster.name:
+            raise TopologyInvalid(
+                f"state file `{topology.state_path}` belongs to cluster `{record.name}`, "
+                f"`{topology.path}` names `{topology.cluster.name}`",
+                hint="set `[cluster] name` back, or point `[state] url` at another file",
+            )
+        fleet = Fleet(
+            NodeClient(node, key=keys[node.name], transport=transport(node) if transport else None)
+            for node in topology.nodes
+        )
+        locks = Locks(topology.state_path.parent / "locks", timeout=lock_timeout, command=command)
+        try:
+            yield Cluster(topology=topology, store=store, fleet=fleet, locks=locks, command=command, rotation=rotation)
+        finally:
+            await fleet.close()
+    finally:
+        await store.close()
+
+
+async def _resolve_keys(topology: Topology) -> dict[NodeName, str | None]:
+    """The key of each node; one look-up for nodes that name the same source."""
+    found: dict[Secret | None, str | None] = {}
+    for node in topology.nodes:
+        if node.key not in found:
+            found[node.key] = await asyncio.to_thread(resolve_key, node.key, base=topology.path.parent)
+    return {node.name: found[node.key] for node in topology.nodes}

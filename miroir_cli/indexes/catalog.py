@@ -1,0 +1,276 @@
+"""The catalog of indexes: create on all nodes or not at all, list, show, count, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from miroir_cli.errors import (
+    AlreadyExists,
+    MiroirError,
+    NodeRefusal,
+    NodeTaskFailed,
+    NodeUnavailable,
+    Refused,
+    ReservedField,
+    SettingsInvalid,
+    UsageError,
+)
+from miroir_cli.indexes.settings import differences, to_node, validate
+from miroir_cli.model import (
+    RESERVED_INDEX,
+    RESERVED_PREFIX,
+    Index,
+    IndexMap,
+    IndexUid,
+    Json,
+    NodeName,
+    ReplicaState,
+    ShardId,
+)
+from miroir_cli.node.client import Accepted, NodeClient, segment
+from miroir_cli.replication.members import call_roll, publish
+from miroir_cli.replication.recover import recover
+from miroir_cli.store.records import Creation
+from miroir_cli.topology.placement import place
+
+if TYPE_CHECKING:
+    from miroir_cli.cluster import Cluster
+
+UID = re.compile(r"^[A-Za-z0-9_-]{1,400}$")
+MOST_SHARDS = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreationPlan:
+    """What `create_index` is about to do; `--dry-run` prints it."""
+
+    index: Index
+    placement: Mapping[ShardId, frozenset[NodeName]]
+
+
+async def plan_index(
+    cluster: Cluster,
+    uid: str,
+    *,
+    primary_key: str,
+    shards: int | None = None,
+    replicas: int | None = None,
+    settings: Json | None = None,
+    tie_break: bool = True,
+) -> CreationPlan:
+    """Check everything that can be checked without a node. Raises what is wrong with the names, settings or numbers."""
+    if not UID.match(uid):
+        raise UsageError(
+            f"`{uid}` cannot be the uid of an index", hint="use 1 to 400 of the letters, digits, `-` and `_`"
+        )
+    if uid.startswith(RESERVED_PREFIX.rstrip("_")):
+        raise ReservedField(f"index uids that begin with `{RESERVED_PREFIX.rstrip('_')}` are miroir's own")
+    if not primary_key or primary_key.startswith(RESERVED_PREFIX) or "." in primary_key or ":" in primary_key:
+        raise UsageError(
+            f"`{primary_key}` cannot be a primary key",
+            hint="name a top-level field of your documents, such as `id`",
+        )
+    defaults = cluster.topology.cluster
+    count = shards if shards is not None else defaults.shards
+    if not 1 <= count <= MOST_SHARDS:
+        raise UsageError(f"{count} shards: an index has 1 to {MOST_SHARDS}")
+    index = Index(
+        uid=IndexUid(uid),
+        incarnation=0,
+        primary_key=primary_key,
+        shards=count,
+        replicas=replicas if replicas is not None else defaults.replicas,
+        tie_break=tie_break,
+        settings=validate(dict(settings or {}), source="settings"),
+    )
+    placement = place(shards=count, nodes=cluster.topology.nodes, replicas=index.replicas)
+    return CreationPlan(index=index, placement=placement)
+
+
+async def create_index(cluster: Cluster, plan: CreationPlan) -> IndexMap:
+    """Create the index with its settings on every node that will hold it.
+
+    When a node fails, what this call created is deleted again; an index that was there before is never touched.
+    """
+    uid = plan.index.uid
+    if await cluster.store.map(uid) is not None:
+        raise AlreadyExists(f"index `{uid}` exists already", hint=f"run `miroir index show {uid}`")
+    names = sorted({name for nodes in plan.placement.values() for name in nodes})
+    await call_roll(cluster, required=names)
+    rules = await default_rules(cluster, names)
+    async with cluster.locks.order(uid):
+        left = await cluster.store.creation(uid)
+        if left is not None:
+            await _undo(cluster, left)
+        tops = await cluster.fleet.all(lambda client: _absent(client, uid), names=names)
+        index = await cluster.store.begin_creation(plan.index, nodes=tops)
+        try:
+            bases = await cluster.fleet.all(lambda client: _create_on(client, index, rules), names=names)
+        except BaseException:
+            await _undo(cluster, Creation(index=index, nodes=tops))
+            raise
+        map = await cluster.store.finish_creation(index, placement=plan.placement, bases=bases)
+    await publish(cluster, uid)
+    return map
+
+
+async def _absent(client: NodeClient, uid: str) -> int:
+    """The node's highest task uid, once it is certain that it has no such index."""
+    top = await client.top_task()
+    try:
+        await client.index(uid)
+    except NodeRefusal as error:
+        if error.status == 404:
+            return top
+        raise
+    raise AlreadyExists(
+        f"node `{client.name}` already has an index `{uid}` that this cluster does not know",
+        hint="choose another uid, or delete it on that node if nobody needs it",
+    )
+
+
+async def default_rules(cluster: Cluster, names: Iterable[NodeName]) -> list[str]:
+    """The ranking rules of an index that names none, as the oldest of the nodes has them: they changed with versions,
+    and a newer node takes an older one's."""
+    versions = await cluster.fleet.all(lambda client: client.version(), names=names)
+    oldest = min(versions, key=lambda name: (versions[name].numbers, name))
+    return list((await cluster.fleet[oldest].settings(RESERVED_INDEX))["rankingRules"])
+
+
+async def _create_on(client: NodeClient, index: Index, rules: Sequence[str]) -> int:
+    """Create the index and its settings on one node and read them back; the first task uid that counts from then."""
+    body = msgspec.json.encode({"uid": index.uid, "primaryKey": index.primary_key})
+    await _done(client, "POST", "indexes", body)
+    wanted = to_node(index.settings, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules)
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    task = await _done(client, "PATCH", f"indexes/{segment(index.uid)}/settings", msgspec.json.encode(wanted))
+    wrong = differences(wanted, await client.settings(index.uid))
+    if wrong:
+        raise SettingsInvalid(
+            f"node `{client.name}` did not take the setting `{wrong[0]}` as it was sent",
+            hint="run `miroir status` to see the versions of the nodes: they may differ",
+        )
+    return task + 1
+
+
+async def _done(client: NodeClient, method: str, path: str, content: bytes | None = None) -> int:
+    """Send one request and wait for its task; the task's uid. Raises the node's own reason when it fails."""
+    answer = await client.write(method, path, content=content)
+    if not isinstance(answer, Accepted):
+        raise answer.error
+    task = await client.wait_task(answer.task)
+    if task["status"] == "succeeded":
+        return answer.task
+    error = task.get("error") or {}
+    message = f"node `{client.name}`: {error.get('message', 'the task was ' + task['status'])}"
+    if error.get("code") == "index_already_exists":
+        raise AlreadyExists(message)
+    if error.get("type") == "invalid_request":
+        raise SettingsInvalid(message)
+    raise NodeTaskFailed(message, hint="look at the node's log, then run the command again")
+
+
+async def _undo(cluster: Cluster, creation: Creation) -> None:
+    """Delete what an unfinished creation made: the index on those nodes where its creation is newer than the moment
+    it was seen not to be there, and where it holds no document."""
+    uid = creation.index.uid
+    found = await cluster.fleet.each(
+        lambda client: _undo_on(client, uid, above=creation.nodes[client.name]),
+        names=[name for name in creation.nodes if name in cluster.fleet],
+    )
+    errors = [error for error in found.values() if isinstance(error, MiroirError)]
+    if errors:
+        raise NodeUnavailable(
+            f"index `{uid}` could not be created, and what was begun could not be removed: {errors[0].message}",
+            node="",
+            sent=True,
+            hint="run the same command again when all nodes answer: it clears up first",
+        )
+    await cluster.store.forget_index(uid)
+
+
+async def _undo_on(client: NodeClient, uid: str, *, above: int) -> None:
+    ours = await client.tasks(indexUids=uid, types="indexCreation", limit=1)
+    if not ours["results"] or ours["results"][0]["uid"] <= above:
+        return
+    created = await client.wait_task(ours["results"][0]["uid"])
+    if created["status"] != "succeeded":
+        return
+    try:
+        if (await client.stats(uid))["numberOfDocuments"]:
+            raise Refused(f"index `{uid}` on node `{client.name}` holds documents that somebody else wrote")
+    except NodeRefusal as error:
+        if error.status == 404:
+            return
+        raise
+    await _done(client, "DELETE", f"indexes/{segment(uid)}")
+
+
+async def list_indexes(cluster: Cluster) -> list[dict[str, Any]]:
+    """All indexes with their fixed properties, ordered by uid. Asks no node."""
+    return [describe(map) for index in await cluster.store.indexes() if (map := await cluster.store.map(index.uid))]
+
+
+def describe(map: IndexMap) -> dict[str, Any]:
+    """One index as `index list` and `status` show it, without documents."""
+    states = [replica.state for replica in map.replicas]
+    return {
+        "uid": map.index.uid,
+        "primary_key": map.index.primary_key,
+        "shards": map.index.shards,
+        "replicas": map.index.replicas,
+        "in_sync": states.count(ReplicaState.SERVING),
+        "stale": sum(state in (ReplicaState.STALE, ReplicaState.LOST) for state in states),
+        "created_at": map.index.created_at,
+    }
+
+
+async def show_index(cluster: Cluster, uid: str) -> dict[str, Any]:
+    """One index with the user's settings and the state of every replica."""
+    map = await cluster.reload(uid)
+    return {
+        **describe(map),
+        "tie_break": map.index.tie_break,
+        "settings": dict(map.index.settings),
+        "placement": [
+            {"shard": replica.shard, "node": replica.node, "state": replica.state.value} for replica in map.replicas
+        ],
+    }
+
+
+async def delete_index(cluster: Cluster, uid: str) -> list[NodeName]:
+    """Delete the index from every node that has any of it, then from the store; the nodes it was deleted from.
+
+    A node that does not answer stops it: nothing is forgotten before it is gone everywhere.
+    """
+    map = await cluster.reload(uid)
+    names = list(map.nodes())
+    unknown = [name for name in names if name not in cluster.fleet]
+    if unknown:
+        raise Refused(
+            f"node `{unknown[0]}` holds a part of index `{uid}` and is not in the topology file",
+            hint="put it back into the topology file, then delete the index",
+        )
+    await call_roll(cluster, required=names)
+    async with cluster.locks.order(uid):
+        map = await cluster.reload(uid)
+        await recover(cluster, map.index)
+        await cluster.fleet.all(lambda client: _delete_on(client, uid), names=names)
+        await cluster.store.forget_index(uid)
+    await publish(cluster, uid, deleted=True)
+    return [NodeName(name) for name in names]
+
+
+async def _delete_on(client: NodeClient, uid: str) -> None:
+    try:
+        await client.index(uid)
+    except NodeRefusal as error:
+        if error.status == 404:
+            return
+        raise
+    await _done(client, "DELETE", f"indexes/{segment(uid)}")

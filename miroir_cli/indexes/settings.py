@@ -1,0 +1,270 @@
+"""Index settings: what the user wrote, what the nodes get on top of it, and back again. Pure.
+
+On the nodes an index has three things that a user never sees: the shard marker among the filterable attributes, the
+primary key as the last ranking rule (one order of equal hits on every replica), and a raised `maxValuesPerFacet` (the
+merge cuts to the user's value). Where the user restricts the displayed attributes, those that the merge must read
+(primary key, sort values, `_geo`) are displayed on the nodes as well and cut from every answer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from miroir_cli.errors import ReservedField, SettingsInvalid
+from miroir_cli.model import RESERVED_PREFIX, SHARD_DIGITS, SHARD_FIELD, Json
+
+NODE_MAX_VALUES_PER_FACET = 1_000_000
+"""What the nodes are told, so that no value is cut before the merge."""
+
+DEFAULT_MAX_VALUES_PER_FACET = 100
+
+SHARD_FILTER: Json = {
+    "attributePatterns": [SHARD_FIELD],
+    "features": {"facetSearch": False, "filter": {"equality": True, "comparison": False}},
+}
+
+
+class _Words(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    one_typo: int | None = None
+    two_typos: int | None = None
+
+
+class _TypoTolerance(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    enabled: bool | None = None
+    min_word_size_for_typos: _Words | None = None
+    disable_on_words: list[str] | None = None
+    disable_on_attributes: list[str] | None = None
+    disable_on_numbers: bool | None = None
+
+
+class _Faceting(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    max_values_per_facet: int | None = None
+    sort_facet_values_by: dict[str, Literal["alpha", "count"]] | None = None
+
+
+class _Pagination(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    max_total_hits: int | None = None
+
+
+class _Comparison(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    equality: bool | None = None
+    comparison: bool | None = None
+
+
+class _Features(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    facet_search: bool | None = None
+    filter: _Comparison | None = None
+
+
+class _FilterRule(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    attribute_patterns: list[str]
+    features: _Features | None = None
+
+
+class _Settings(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    displayed_attributes: list[str] | None = None
+    searchable_attributes: list[str] | None = None
+    filterable_attributes: list[str | _FilterRule] | None = None
+    sortable_attributes: list[str] | None = None
+    ranking_rules: list[str] | None = None
+    stop_words: list[str] | None = None
+    non_separator_tokens: list[str] | None = None
+    separator_tokens: list[str] | None = None
+    dictionary: list[str] | None = None
+    synonyms: dict[str, list[str]] | None = None
+    distinct_attribute: str | None = None
+    proximity_precision: Literal["byWord", "byAttribute"] | None = None
+    typo_tolerance: _TypoTolerance | None = None
+    faceting: _Faceting | None = None
+    pagination: _Pagination | None = None
+    embedders: dict[str, Any] | None = None
+    search_cutoff_ms: int | None = None
+    localized_attributes: list[Any] | None = None
+    facet_search: bool | None = None
+    prefix_search: Literal["indexingTime", "disabled"] | None = None
+
+
+KEYS: tuple[str, ...] = tuple(field.encode_name for field in msgspec.structs.fields(_Settings))
+
+_PARTLY = ("typoTolerance", "faceting", "pagination", "embedders")
+"""Settings of which a patch changes only the keys that it names."""
+
+_ORDERED_RULE = re.compile(r"^(?P<field>.+):(?P<direction>asc|desc)$")
+_BUILT_IN_RULES = (
+    "words",
+    "typo",
+    "proximity",
+    "attribute",
+    "attributeRank",
+    "wordPosition",
+    "sort",
+    "exactness",
+)
+
+
+def validate(settings: object, *, source: str) -> dict[str, Any]:
+    """The settings as a dict once they are known to be well formed.
+
+    Raises `SettingsInvalid` naming the key (and the likely one), `ReservedField` for a name of miroir's own.
+    """
+    try:
+        msgspec.convert(settings, _Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsInvalid(f"{source}: {_explain(str(error))}", hint="see `docs/reference/settings.md`") from error
+    assert isinstance(settings, dict)
+    _refuse_reserved(settings, source)
+    for rule in settings.get("rankingRules") or ():
+        if rule not in _BUILT_IN_RULES and not _ORDERED_RULE.match(rule):
+            raise SettingsInvalid(
+                f"{source}: `rankingRules`: `{rule}` is neither a built-in rule nor `ATTRIBUTE:asc` or `:desc`",
+                hint=_near(rule, _BUILT_IN_RULES),
+            )
+    for key in ("nonSeparatorTokens", "dictionary"):
+        for token in settings.get(key) or ():
+            if any(digit in token for digit in SHARD_DIGITS):
+                raise SettingsInvalid(
+                    f"{source}: `{key}`: {token!r} uses one of `{SHARD_DIGITS}`, in which miroir writes shard numbers",
+                    hint="leave that token out",
+                )
+    return settings
+
+
+def _explain(message: str) -> str:
+    """msgspec's message with the path in front and the likely key behind."""
+    text, _, path = message.partition(" - at ")
+    where = path.strip("`").removeprefix("$").removeprefix(".")
+    unknown = re.match(r"Object contains unknown field `(.+)`", text)
+    if not unknown:
+        return f"`{where}`: {text}" if where else text
+    key = unknown.group(1)
+    near = difflib.get_close_matches(key, _all_keys(), n=1)
+    suffix = f", did you mean `{near[0]}`?" if near else ""
+    return f"unknown setting `{where + '.' if where else ''}{key}`{suffix}"
+
+
+def _all_keys() -> list[str]:
+    kinds = (_Settings, _TypoTolerance, _Words, _Faceting, _Pagination, _FilterRule, _Features, _Comparison)
+    return [field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)]
+
+
+def _near(word: str, words: Sequence[str]) -> str | None:
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def _refuse_reserved(value: object, source: str) -> None:
+    if isinstance(value, str):
+        if RESERVED_PREFIX in value:
+            raise ReservedField(f"{source}: `{value}`: names with `{RESERVED_PREFIX}` are miroir's own")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_reserved(key, source)
+            _refuse_reserved(inner, source)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_reserved(inner, source)
+
+
+def merge(current: Json, patch: Json) -> dict[str, Any]:
+    """The user's settings after a patch: null resets a key, the composite ones change key by key."""
+    merged = dict(current)
+    for key, value in patch.items():
+        before = merged.get(key)
+        if value is None:
+            merged.pop(key, None)
+        elif key in _PARTLY and isinstance(value, Mapping) and isinstance(before, Mapping):
+            merged[key] = merge(before, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def to_node(user: Json, *, primary_key: str, tie_break: bool, default_rules: Sequence[str]) -> dict[str, Any]:
+    """The complete settings that a node gets for the user's; keys the user left alone are null (default)."""
+    node: dict[str, Any] = {key: user.get(key) for key in KEYS}
+    node["filterableAttributes"] = [SHARD_FILTER, *(user.get("filterableAttributes") or [])]
+    rules = list(default_rules if user.get("rankingRules") is None else user["rankingRules"])
+    if tie_break and not any(_orders_by(rule, primary_key) for rule in rules):
+        rules.append(f"{primary_key}:asc")
+    node["rankingRules"] = rules
+    node["faceting"] = {**(user.get("faceting") or {}), "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET}
+    displayed = user.get("displayedAttributes")
+    if displayed is not None and "*" not in displayed:
+        node["displayedAttributes"] = [*displayed, *widened(user, primary_key=primary_key)]
+    return node
+
+
+def widened(user: Json, *, primary_key: str) -> list[str]:
+    """Attributes displayed on the nodes although the user's `displayedAttributes` leave them out."""
+    displayed = user.get("displayedAttributes")
+    if displayed is None or "*" in displayed:
+        return []
+    ordered = [match.group("field") for rule in user.get("rankingRules") or () if (match := _ORDERED_RULE.match(rule))]
+    distinct = user.get("distinctAttribute")
+    needed = [
+        primary_key,
+        *(user.get("sortableAttributes") or ()),
+        *ordered,
+        *([distinct] if distinct else ()),
+        "_geo",
+    ]
+    return [name for name in dict.fromkeys(needed) if not _covered(name, displayed)]
+
+
+def _covered(name: str, displayed: Sequence[str]) -> bool:
+    return any(name == shown or name.startswith(f"{shown}.") for shown in displayed)
+
+
+def _orders_by(rule: str, field: str) -> bool:
+    match = _ORDERED_RULE.match(rule)
+    return match is not None and match.group("field") == field
+
+
+def from_node(found: Json, user: Json, *, primary_key: str, tie_break: bool) -> dict[str, Any]:
+    """A node's settings as one Meilisearch would show the user's."""
+    shown = {key: value for key, value in found.items() if key in KEYS or RESERVED_PREFIX not in str(value)}
+    shown["filterableAttributes"] = user.get("filterableAttributes") or []
+    rules = list(found.get("rankingRules") or [])
+    if tie_break and rules and rules[-1] == f"{primary_key}:asc":
+        given = user.get("rankingRules")
+        rules = list(given) if given is not None else rules[:-1]
+    shown["rankingRules"] = rules
+    faceting = dict(found.get("faceting") or {})
+    limit = (user.get("faceting") or {}).get("maxValuesPerFacet")
+    faceting["maxValuesPerFacet"] = DEFAULT_MAX_VALUES_PER_FACET if limit is None else limit
+    shown["faceting"] = faceting
+    shown["displayedAttributes"] = user.get("displayedAttributes") or ["*"]
+    return shown
+
+
+def differences(expected: Json, found: Json, *, path: str = "") -> list[str]:
+    """Paths at which a node's settings are not what was sent; null and embedders (secrets are masked) do not count."""
+    wrong: list[str] = []
+    for key, value in expected.items():
+        where = f"{path}{key}"
+        other = found.get(key)
+        if value is None or (not path and key == "embedders"):
+            continue
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            wrong += differences(value, other, path=f"{where}.")
+        elif isinstance(value, list) and isinstance(other, list):
+            if _as_set(value) != _as_set(other):
+                wrong.append(where)
+        elif value != other:
+            wrong.append(where)
+    return wrong
+
+
+def _as_set(values: Sequence[object]) -> list[bytes]:
+    return sorted(msgspec.json.encode(value, order="sorted") for value in values)
+
+
+def diff(left: Json, right: Json) -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ, with both values (None: not set)."""
+    keys = dict.fromkeys([*left, *right])
+    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}

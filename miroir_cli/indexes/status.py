@@ -1,0 +1,107 @@
+"""The state of the whole cluster in one document, as `miroir status` shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from miroir_cli.errors import MiroirError, NodeRefusal
+from miroir_cli.indexes.catalog import describe
+from miroir_cli.indexes.counts import count_documents
+from miroir_cli.model import IndexMap, IntentState, ReplicaState
+
+if TYPE_CHECKING:
+    from miroir_cli.cluster import Cluster
+    from miroir_cli.node.client import NodeClient, NodeVersion
+
+PROBE = 5.0
+"""Seconds for a node to say that it is there."""
+
+
+async def status(cluster: Cluster) -> dict[str, Any]:
+    """{"cluster", "nodes", "indexes", "runs", "imports", "warnings"} (shape: docs/reference/json.md).
+
+    A node that does not answer is shown as such, never an error. `documents` of an index is null when a shard of it
+    could not be counted.
+    """
+    maps = [map for index in await cluster.store.indexes() if (map := await cluster.store.map(index.uid))]
+    async with asyncio.TaskGroup() as group:
+        probes = group.create_task(cluster.fleet.each(lambda client: _probe(client, maps)))
+        counts = [group.create_task(count_documents(cluster, map)) for map in maps]
+    indexes = []
+    for map, task in zip(maps, counts, strict=True):
+        count = task.result()
+        pending = await cluster.store.pending(map.index.uid)
+        indexes.append(
+            {
+                **describe(map),
+                "documents": None if count.missing else count.documents,
+                "missing_shards": list(count.missing),
+                "writes_in_queues": sum(intent.state is IntentState.SENT for intent in pending.intents),
+                "writes_in_doubt": sum(intent.state is IntentState.OPEN for intent in pending.intents),
+            }
+        )
+    found = probes.result()
+    nodes = [_node(cluster, name, found[name], maps) for name in cluster.fleet]
+    imports = await cluster.store.unfinished_imports()
+    return {
+        "cluster": {"name": cluster.topology.cluster.name, "epoch": await cluster.store.epoch()},
+        "nodes": nodes,
+        "indexes": indexes,
+        "runs": [],
+        "imports": [{"id": i.id, "index": i.uid, "started_at": i.started_at} for i in imports],
+        "warnings": _warnings(nodes, maps),
+    }
+
+
+async def _probe(client: NodeClient, maps: list[IndexMap]) -> tuple[NodeVersion, int]:
+    async with asyncio.timeout(PROBE):
+        version = await client.version()
+        documents = 0
+        for map in maps:
+            if client.name in map.nodes():
+                try:
+                    documents += int((await client.stats(map.index.uid))["numberOfDocuments"])
+                except NodeRefusal:
+                    continue
+        return version, documents
+
+
+def _node(
+    cluster: Cluster, name: Any, probe: tuple[NodeVersion, int] | MiroirError, maps: list[IndexMap]
+) -> dict[str, Any]:
+    node = cluster.fleet[name].node
+    states = [replica.state for map in maps for replica in map.replicas if replica.node == name]
+    up = not isinstance(probe, MiroirError)
+    return {
+        "name": name,
+        "url": node.url,
+        "group": node.group,
+        "zone": node.zone,
+        "state": "up" if up else "down",
+        "error": None if not isinstance(probe, MiroirError) else probe.message,
+        "version": None if isinstance(probe, MiroirError) else probe[0].package,
+        "engine": None if isinstance(probe, MiroirError) else probe[0].engine,
+        "shards": len(states),
+        "in_sync": states.count(ReplicaState.SERVING),
+        "stale": sum(state in (ReplicaState.STALE, ReplicaState.LOST) for state in states),
+        "documents": None if isinstance(probe, MiroirError) else probe[1],
+    }
+
+
+def _warnings(nodes: list[dict[str, Any]], maps: list[IndexMap]) -> list[str]:
+    warnings = []
+    if len({node["engine"] for node in nodes if node["engine"]}) > 1:
+        warnings.append("embedded development nodes and Meilisearch servers are mixed: answers may differ")
+    for map in maps:
+        uncovered = [shard for shard, names in map.in_sync().items() if not names]
+        if uncovered:
+            shown = ", ".join(shard_names(uncovered))
+            warnings.append(f"index `{map.index.uid}`: no in-sync replica of shards {shown}")
+    return warnings
+
+
+def shard_names(shards: list[Any], *, most: int = 10) -> list[str]:
+    """Shard numbers as text, the first ten of them."""
+    names = [str(shard) for shard in shards[:most]]
+    return [*names, f"and {len(shards) - most} more"] if len(shards) > most else names

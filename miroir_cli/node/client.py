@@ -1,0 +1,408 @@
+"""One node's API: the only door to the HTTP library.
+
+Reads raise an error of `miroir_cli.errors`; writes never raise for what the network or the node does, they answer
+`Accepted`, `Refused` or `Unknown`. The difference between the last two is what the whole protocol rests on: `Refused`
+is said only when the request certainly had no effect. Writes go through httpx's own transport, which never sends a
+request twice by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+import msgspec
+
+from miroir_cli.errors import (
+    AuthenticationFailed,
+    MiroirError,
+    NodeRefusal,
+    NodeUnavailable,
+    NodeUnsupported,
+)
+
+if TYPE_CHECKING:
+    from miroir_cli.model import Json, Node, NodeName
+
+OLDEST_SUPPORTED = (1, 26)
+
+IDLE_CONNECTION_EXPIRY = 3.0
+"""Seconds. Below the 5 s after which a Meilisearch node closes an idle connection, so that a request does not meet
+one that is being closed."""
+
+CONNECT_TIMEOUT = 2.0
+READ_TIMEOUT = 30.0
+WRITE_TIMEOUT = 120.0
+TASK_POLL_FIRST = 0.01
+TASK_POLL_LONGEST = 0.5
+
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    httpx.ProxyError,
+)
+"""Failures of httpx's own transport after which the node cannot have seen the request."""
+
+DROPPED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
+"""A connection that ended in the middle: a read may be asked again at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeVersion:
+    """What a node says it is: `engine` is `meilisearch` or `miroir-embedded`."""
+
+    package: str
+    engine: str
+
+    def at_least(self, major: int, minor: int) -> bool:
+        return self.numbers >= (major, minor)
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        parts = self.package.split(".")
+        try:
+            return int(parts[0]), int(parts[1])
+        except (IndexError, ValueError):
+            return (0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The node has the write in its queue."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The write had no effect for certain. `status` is None when the node was not reached."""
+
+    error: MiroirError
+    status: int | None = None
+    retry_after: float | None = None
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request can be accepted later."""
+        return self.status is None or self.status in (408, 429, 503)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """The write may or may not be in the node's queue."""
+
+    error: NodeUnavailable
+
+
+Answer = Accepted | Refused | Unknown
+
+
+class NodeClient:
+    """One node over HTTP. Give `transport` to replace httpx's own (reads only)."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        read_timeout: float = READ_TIMEOUT,
+    ) -> None:
+        self.node = node
+        self._headers = {"Accept-Encoding": "identity", "User-Agent": "miroir"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._read_timeout = read_timeout
+        self._transport = transport
+        self._http: httpx.AsyncClient | None = None
+        self._reads: httpx.AsyncClient | None = None
+        self._version: NodeVersion | None = None
+
+    @property
+    def name(self) -> NodeName:
+        return self.node.name
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        for client in (self._http, self._reads):
+            if client is not None:
+                await client.aclose()
+
+    # -- plain calls
+
+    async def get(self, path: str, *, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:
+        """A GET as decoded JSON."""
+        return await self._read("GET", path, params=params, timeout=timeout)
+
+    async def read(self, path: str, body: Json, *, timeout: float | None = None) -> Any:
+        """A POST that only reads (search, fetch), as decoded JSON."""
+        return await self._read("POST", path, content=msgspec.json.encode(body), timeout=timeout)
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        content_type: str = "application/json",
+        params: Mapping[str, Any] | None = None,
+        timeout: float = WRITE_TIMEOUT,
+    ) -> Answer:
+        """Send a request that makes a task. Sent once; never raises for what the network or the node does."""
+        try:
+            response = await self._writer().request(
+                method,
+                self._url(path),
+                params=params,
+                content=content,
+                headers={"Content-Type": content_type} if content is not None else None,
+                timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
+            )
+        except NEVER_SENT as error:
+            return Refused(error=self._unavailable(error, sent=False))
+        except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError) as error:
+            return Unknown(error=self._unavailable(error, sent=True))
+        return self._judge_write(response)
+
+    # -- the parts of Meilisearch's API that miroir uses
+
+    async def version(self) -> NodeVersion:
+        """Asked once a process. `NodeUnsupported` when it is not Meilisearch, or older than 1.26."""
+        if self._version is None:
+            found = await self.get("version")
+            if not isinstance(found, dict) or not isinstance(found.get("pkgVersion"), str):
+                raise NodeUnsupported(
+                    f"node `{self.name}` at {self.node.url} is not Meilisearch",
+                    hint="check the url in the topology file",
+                )
+            version = NodeVersion(package=found["pkgVersion"], engine=str(found.get("engine", "meilisearch")))
+            if not version.at_least(*OLDEST_SUPPORTED):
+                raise NodeUnsupported(
+                    f"node `{self.name}` runs Meilisearch {version.package}",
+                    hint="miroir needs 1.26 or newer: upgrade the node",
+                )
+            self._version = version
+        return self._version
+
+    async def health(self, *, timeout: float = 5.0) -> None:
+        await self.get("health", timeout=timeout)
+
+    async def search(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
+        return self._object(await self.read(f"indexes/{segment(uid)}/search", body, timeout=timeout))
+
+    async def fetch_documents(self, uid: str, body: Json) -> dict[str, Any]:
+        return self._object(await self.read(f"indexes/{segment(uid)}/documents/fetch", body))
+
+    async def get_document(self, uid: str, key: str, *, fields: list[str] | None = None) -> dict[str, Any]:
+        params = {"fields": ",".join(fields)} if fields is not None else None
+        return self._object(await self.get(f"indexes/{segment(uid)}/documents/{segment(key)}", params=params))
+
+    async def index(self, uid: str) -> dict[str, Any]:
+        return self._object(await self.get(f"indexes/{segment(uid)}"))
+
+    async def stats(self, uid: str) -> dict[str, Any]:
+        return self._object(await self.get(f"indexes/{segment(uid)}/stats"))
+
+    async def settings(self, uid: str) -> dict[str, Any]:
+        return self._object(await self.get(f"indexes/{segment(uid)}/settings"))
+
+    async def tasks(self, **params: Any) -> dict[str, Any]:
+        """`GET /tasks`: {"results": [...], "total", "limit", "from", "next"}."""
+        return self._object(await self.get("tasks", params=params))
+
+    async def task(self, uid: int) -> dict[str, Any]:
+        return self._object(await self.get(f"tasks/{uid}"))
+
+    async def top_task(self) -> int:
+        """Highest task uid that this node's disk has given out; -1 when it never had a task."""
+        results = (await self.tasks(limit=1))["results"]
+        return int(results[0]["uid"]) if results else -1
+
+    async def wait_task(self, uid: int, *, timeout: float = 300.0) -> dict[str, Any]:
+        """The task once it is final (`succeeded`, `failed` or `canceled`); polls with growing pauses."""
+        pause = TASK_POLL_FIRST
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    task = await self.task(uid)
+                    if task["status"] not in ("enqueued", "processing"):
+                        return task
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.5, TASK_POLL_LONGEST)
+        except TimeoutError:
+            raise NodeUnavailable(
+                f"node `{self.name}` did not finish task {uid} within {timeout:g} s",
+                node=self.name,
+                sent=True,
+            ) from None
+
+    # -- inside
+
+    def _client(self, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers=self._headers,
+            transport=transport,
+            trust_env=False,
+            verify=ssl.create_default_context() if urlsplit(self.node.url).scheme == "https" else False,
+            timeout=httpx.Timeout(self._read_timeout, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=64, keepalive_expiry=IDLE_CONNECTION_EXPIRY),
+        )
+
+    def _writer(self) -> httpx.AsyncClient:
+        if self._http is None:
+            self._http = self._client(None)
+        return self._http
+
+    def _reader(self) -> httpx.AsyncClient:
+        if self._transport is None:
+            return self._writer()
+        if self._reads is None:
+            self._reads = self._client(self._transport)
+        return self._reads
+
+    def _url(self, path: str) -> str:
+        return f"{self.node.url.rstrip('/')}/{path}"
+
+    async def _read(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        response = await self._ask(method, path, params=params, content=content, timeout=timeout)
+        if not response.is_success:
+            raise self._error_of(response)
+        try:
+            return msgspec.json.decode(response.content)
+        except msgspec.DecodeError as error:
+            raise NodeUnavailable(
+                f"node `{self.name}` answered something that is not JSON ({response.status_code} to {method} /{path})",
+                node=self.name,
+                sent=True,
+                hint="check that the url in the topology file is a Meilisearch server",
+            ) from error
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None,
+        content: bytes | None,
+        timeout: float | None,
+    ) -> httpx.Response:
+        """Ask once, and once more at once when a kept connection turns out to be closed."""
+        limit = httpx.Timeout(timeout if timeout is not None else self._read_timeout, connect=CONNECT_TIMEOUT)
+        headers = {"Content-Type": "application/json"} if content is not None else None
+        for last in (False, True):
+            try:
+                return await self._reader().request(
+                    method, self._url(path), params=params, content=content, headers=headers, timeout=limit
+                )
+            except DROPPED as error:
+                if last:
+                    raise self._unavailable(error, sent=True) from error
+            except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError) as error:
+                raise self._unavailable(error, sent=not isinstance(error, NEVER_SENT)) from error
+        raise AssertionError("unreachable")
+
+    def _unavailable(self, error: Exception, *, sent: bool) -> NodeUnavailable:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | OSError):
+            reason = f"cannot be reached at {self.node.url}"
+        elif isinstance(error, httpx.TimeoutException):
+            reason = "did not answer in time"
+        elif isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+            reason = f"has a url that cannot be used: {self.node.url}"
+        else:
+            reason = "closed the connection without an answer"
+        return NodeUnavailable(f"node `{self.name}` {reason}", node=self.name, sent=sent)
+
+    def _judge_write(self, response: httpx.Response) -> Answer:
+        if response.status_code == 202:
+            try:
+                task = msgspec.json.decode(response.content)["taskUid"]
+            except (msgspec.DecodeError, KeyError, TypeError):
+                task = None
+            if isinstance(task, int):
+                return Accepted(task=task)
+        error = self._error_of(response)
+        certain = response.status_code == 413 or (
+            (400 <= response.status_code < 500 or response.status_code == 503) and _error_body(response) is not None
+        )
+        if certain:
+            return Refused(error=error, status=response.status_code, retry_after=_retry_after(response))
+        return Unknown(
+            error=NodeUnavailable(
+                f"node `{self.name}` answered {response.status_code} without saying what it did",
+                node=self.name,
+                sent=True,
+            )
+        )
+
+    def _error_of(self, response: httpx.Response) -> MiroirError:
+        body = _error_body(response)
+        message = body["message"] if body else f"status {response.status_code}"
+        if response.status_code in (401, 403):
+            return AuthenticationFailed(
+                f"node `{self.name}` refused the key: {message}",
+                hint=f"check the key of node `{self.name}` (key_env, key_file or key_command in the topology file)",
+            )
+        if body is None or response.status_code >= 500 or response.status_code in (408, 429):
+            return NodeUnavailable(
+                f"node `{self.name}` answered {response.status_code}: {message}",
+                node=self.name,
+                sent=True,
+                retry_after=_retry_after(response),
+            )
+        return NodeRefusal(
+            message,
+            status=response.status_code,
+            node_code=str(body["code"]),
+            node=self.name,
+            error_type=str(body.get("type", "invalid_request")),
+            retry_after=_retry_after(response),
+        )
+
+    def _object(self, found: Any) -> dict[str, Any]:
+        if not isinstance(found, dict):
+            raise NodeUnavailable(f"node `{self.name}` answered a body of an unknown shape", node=self.name, sent=True)
+        return found
+
+
+def segment(text: str) -> str:
+    """One segment of a path: a slash in it cannot lead elsewhere."""
+    return quote(text, safe="")
+
+
+def _error_body(response: httpx.Response) -> dict[str, Any] | None:
+    """Meilisearch's error object, or None when the body is not one."""
+    try:
+        body = msgspec.json.decode(response.content)
+    except msgspec.DecodeError:
+        return None
+    if isinstance(body, dict) and isinstance(body.get("message"), str) and isinstance(body.get("code"), str):
+        return body
+    return None
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None

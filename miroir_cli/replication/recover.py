@@ -1,0 +1,106 @@
+"""Ending an intent whose sender died or got no answer (rule R): fence, look, decide."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from miroir_cli.errors import MiroirError, WriteUnknown
+from miroir_cli.model import Index, Intent, IntentState, IntentTarget, NodeName, ShardId, WriteKind
+from miroir_cli.replication.members import publish
+from miroir_cli.replication.verdict import Part, Sent, judge_recovery
+
+if TYPE_CHECKING:
+    from miroir_cli.cluster import Cluster
+    from miroir_cli.node.client import NodeClient
+
+GRACE = 2.0
+"""Seconds after which no request of a dead process can still be taken in by a node (the fence on one host; the
+longest lateness measured was 0.07 s)."""
+
+PAGE = 1000
+
+
+async def recover(cluster: Cluster, index: Index) -> Intent | None:
+    """End the newest intent when it is still open. Call it with the order lock held.
+
+    Returns the intent as it ended, or None when there was nothing to do. Raises `WriteUnknown` when no in-sync target
+    of some shard answers: nothing may be written before that is known.
+    """
+    newest = await cluster.store.newest_intent(index.uid)
+    if newest is None or newest.state is not IntentState.OPEN:
+        return None
+    await asyncio.sleep(GRACE)
+    members = await cluster.store.members()
+    found = await cluster.fleet.each(
+        lambda client: find_tasks(client, newest, above=members[client.name].top_task),
+        names=[target.node for target in newest.targets if target.node in cluster.fleet],
+    )
+    answers: dict[NodeName, tuple[Part, ...]] = {}
+    for target in newest.targets:
+        tasks = found.get(target.node)
+        if isinstance(tasks, dict):
+            answers[target.node] = _parts(newest, target, tasks)
+        else:
+            reason = tasks.message if isinstance(tasks, MiroirError) else None
+            answers[target.node] = (Part(shards=target.shards, sent=Sent.UNKNOWN, reason=reason),)
+    closed, marked = await cluster.store.close_intent(
+        newest, lambda intent, in_sync: judge_recovery(intent, in_sync, answers)
+    )
+    if marked.stale:
+        await publish(cluster, index.uid)
+    if closed.state is IntentState.OPEN:
+        raise WriteUnknown(
+            f"write {newest.n} of index `{index.uid}` was interrupted, and no node that knows its outcome answers",
+            hint="bring them back (`miroir status` names them) and run the command again",
+        )
+    return closed
+
+
+def _parts(intent: Intent, target: IntentTarget, tasks: dict[str, int]) -> tuple[Part, ...]:
+    """What a fenced node that answered has of an intent; what it does not have it never will."""
+    parts: list[Part] = []
+    here: set[ShardId] = set()
+    for metadata, task in tasks.items():
+        suffix = metadata[len(intent.metadata) :].removeprefix(":")
+        shards = frozenset(ShardId(int(shard)) for shard in suffix.split(",")) if suffix else target.shards
+        documents = target.documents if shards == target.shards else None
+        parts.append(Part(shards=shards, sent=Sent.ACCEPTED, task=task, documents=documents))
+        here |= shards
+    if target.shards - here:
+        parts.append(Part(shards=target.shards - here, sent=Sent.REFUSED))
+    return tuple(parts)
+
+
+async def find_tasks(client: NodeClient, intent: Intent, *, above: int) -> dict[str, int]:
+    """The tasks of a node that carry an intent: their metadata and uids. Looks at the newest tasks of the index.
+
+    A settings task carries no metadata: it is the intent's when its uid is above all that were recorded of the node,
+    for only the holder of the order lock sends settings.
+    """
+    if intent.kind is WriteKind.SETTINGS:
+        page = await client.tasks(indexUids=intent.uid, types="settingsUpdate", limit=1)
+        newest = page["results"][0]["uid"] if page["results"] else -1
+        return {intent.metadata: newest} if newest > above else {}
+    found: dict[str, int] = {}
+    start: int | None = None
+    while True:
+        params = {"indexUids": intent.uid, "limit": PAGE} | ({"from": start} if start is not None else {})
+        page = await client.tasks(**params)
+        for task in page["results"]:
+            metadata = task.get("customMetadata") or ""
+            if metadata == intent.metadata or metadata.startswith(f"{intent.metadata}:"):
+                found[metadata] = task["uid"]
+            elif _older(metadata, intent):
+                return found
+        start = page.get("next")
+        if start is None:
+            return found
+
+
+def _older(metadata: str, intent: Intent) -> bool:
+    """Whether a task belongs to an intent well below this one: what follows in the list is older still."""
+    parts = metadata.split(":")
+    return (
+        len(parts) >= 4 and parts[0] == "m" and parts[1] == str(intent.incarnation) and int(parts[2]) < intent.n - 100
+    )

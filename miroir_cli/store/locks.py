@@ -1,0 +1,173 @@
+"""Locks between the processes of one host: `flock` on files under `.miroir/locks`.
+
+The kernel frees a lock when its holder dies and only then, so nobody ever takes one from a live process. The owner
+is written inside the file for those who wait. A second file, the turnstile, is held only while waiting: it hands the
+lock on in turn, so that an import, which takes the lock again at once, does not starve the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from miroir_cli.errors import Locked, StateUnavailable
+
+POLL = 0.01
+NETWORK_FILE_SYSTEMS = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "fuse.sshfs",
+    "9p",
+    "afs",
+    "glusterfs",
+    "ceph",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who holds a lock. `since` is seconds since 1970."""
+
+    pid: int
+    command: str
+    since: float
+
+
+class Locks:
+    """The locks of one state store. `timeout` is how long a command waits for one, in seconds."""
+
+    def __init__(self, folder: Path, *, timeout: float = 60.0, command: str = "miroir") -> None:
+        self.folder = folder
+        self.timeout = timeout
+        self.command = command
+        self._inside: dict[str, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def order(self, uid: str) -> AsyncIterator[None]:
+        """The order lock of an index: whoever sends a write to its replicas holds it.
+
+        Raises `Locked` naming the owner when it is not free in time.
+        """
+        async with self._held(f"{uid}.order", turnstile=f"{uid}.turn"):
+            yield
+
+    @asynccontextmanager
+    async def once(self, name: str) -> AsyncIterator[None]:
+        """A lock that is not waited for: `Locked` at once when somebody has it."""
+        async with self._held(name, turnstile=None, timeout=0.0):
+            yield
+
+    @asynccontextmanager
+    async def _held(self, name: str, *, turnstile: str | None, timeout: float | None = None) -> AsyncIterator[None]:
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        mutex = self._inside.setdefault(name, asyncio.Lock())
+        async with mutex:
+            gate = self._open(turnstile) if turnstile else None
+            try:
+                if gate is not None and turnstile:
+                    await self._take(gate, turnstile, owner_of=name, deadline=deadline)
+                lock = self._open(name)
+                try:
+                    await self._take(lock, name, owner_of=name, deadline=deadline)
+                except BaseException:
+                    os.close(lock)
+                    raise
+            finally:
+                if gate is not None:
+                    os.close(gate)
+            try:
+                self._sign(lock)
+                yield
+            finally:
+                os.ftruncate(lock, 0)
+                os.close(lock)
+
+    def _open(self, name: str) -> int:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            refuse_network_file_system(self.folder)
+            return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StateUnavailable(
+                f"lock file `{self.folder / name}` cannot be opened: {error.strerror}",
+                hint="check the owner, the mode and the free space of the folder",
+            ) from error
+
+    async def _take(self, descriptor: int, name: str, *, owner_of: str, deadline: float) -> None:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise self._locked(owner_of) from None
+            await asyncio.sleep(POLL)
+
+    def _sign(self, descriptor: int) -> None:
+        signature = json.dumps({"pid": os.getpid(), "command": self.command, "since": time.time()}).encode()
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, signature, 0)
+        except OSError:
+            return  # a full disk must not stop a write that holds the lock: the signature is only for those who wait
+
+    def owner(self, name: str) -> Owner | None:
+        """Who wrote itself into a lock file last; None when it is free or unreadable."""
+        try:
+            found = json.loads((self.folder / name).read_text())
+            return Owner(pid=int(found["pid"]), command=str(found["command"]), since=float(found["since"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _locked(self, name: str) -> Locked:
+        owner = self.owner(name)
+        what = f"`{name.removesuffix('.order')}` is locked"
+        if owner is None:
+            return Locked(f"{what} by another process", hint="run the command again when it has ended")
+        since = time.strftime("%H:%M:%S", time.localtime(owner.since))
+        stopped = " (it is stopped: continue it with SIGCONT or kill it)" if is_stopped(owner.pid) else ""
+        return Locked(
+            f"{what} by process {owner.pid} (`{owner.command}`) since {since}{stopped}",
+            hint="wait for it, raise --lock-timeout, or end that process: nothing is lost",
+        )
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process exists and is stopped (state T), as far as `/proc` tells."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[:1] in (["T"], ["t"])
+
+
+def refuse_network_file_system(folder: Path) -> None:
+    """`flock` is not kept between hosts on network file systems: refuse one (as far as Linux tells)."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return
+    here = folder.resolve()
+    best: tuple[int, str] = (-1, "")
+    for mount in mounts:
+        point = Path(mount[1].replace("\\040", " "))
+        if here == point or point in here.parents:
+            best = max(best, (len(point.parts), mount[2]))
+    if best[1] in NETWORK_FILE_SYSTEMS:
+        raise StateUnavailable(
+            f"folder `{folder}` is on a network file system ({best[1]}), where locks cannot be trusted",
+            hint="put the state file on a local disk (`[state] url` in the topology file)",
+        )

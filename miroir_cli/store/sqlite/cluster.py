@@ -1,0 +1,207 @@
+"""Cluster, members, indexes and placements as rows."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from miroir_cli.errors import AlreadyExists
+from miroir_cli.model import Index, IndexMap, IndexUid, Json, NodeName, Replica, ReplicaState, ShardId
+from miroir_cli.store.records import ClusterRecord, Creation, InSync, Marked, Member
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def from_json(text: str) -> Any:
+    return msgspec.json.decode(text)
+
+
+def now() -> int:
+    """Milliseconds since 1970, as all times in the store."""
+    return time.time_ns() // 1_000_000
+
+
+def read_cluster(db: Database) -> ClusterRecord | None:
+    row = db.conn.execute("select name, cluster_id, epoch from cluster").fetchone()
+    return ClusterRecord(name=row[0], id=row[1], epoch=row[2]) if row else None
+
+
+def found_cluster(db: Database, *, name: str) -> ClusterRecord:
+    db.execute(
+        "insert or ignore into cluster (id, name, cluster_id, epoch) values (1, ?, ?, 1)",
+        [name, uuid.uuid4().hex],
+    )
+    record = read_cluster(db)
+    assert record is not None
+    return record
+
+
+def read_epoch(db: Database) -> int:
+    row = db.conn.execute("select epoch from cluster").fetchone()
+    return int(row[0]) if row else 0
+
+
+def raise_epoch(db: Database) -> int:
+    db.execute("update cluster set epoch = epoch + 1")
+    return read_epoch(db)
+
+
+def read_members(db: Database) -> dict[NodeName, Member]:
+    rows = db.conn.execute("select name, url, top_task from members order by name")
+    return {NodeName(row[0]): Member(name=NodeName(row[0]), url=row[1], top_task=row[2]) for row in rows}
+
+
+def enrol(db: Database, member: Member) -> None:
+    db.execute(
+        "insert into members (name, url, top_task) values (?, ?, ?) on conflict (name) do update "
+        "set url = excluded.url, top_task = excluded.top_task",
+        [member.name, member.url, member.top_task],
+    )
+
+
+def raise_top_task(db: Database, node: NodeName, task: int) -> None:
+    db.execute("update members set top_task = max(top_task, ?) where name = ?", [task, node])
+
+
+_INDEX_COLUMNS = "uid, incarnation, primary_key, shards, replicas, tie_break, settings, created_at"
+
+
+def _index_of(row: tuple[Any, ...]) -> Index:
+    return Index(
+        uid=IndexUid(row[0]),
+        incarnation=row[1],
+        primary_key=row[2],
+        shards=row[3],
+        replicas=row[4],
+        tie_break=bool(row[5]),
+        settings=from_json(row[6]),
+        created_at=row[7],
+    )
+
+
+def read_indexes(db: Database) -> tuple[Index, ...]:
+    rows = db.conn.execute(f"select {_INDEX_COLUMNS} from indexes where state = 'active' order by uid")
+    return tuple(_index_of(row) for row in rows)
+
+
+def read_index(db: Database, uid: str, *, state: str = "active") -> Index | None:
+    row = db.conn.execute(f"select {_INDEX_COLUMNS} from indexes where uid = ? and state = ?", [uid, state]).fetchone()
+    return _index_of(row) if row else None
+
+
+def read_map(db: Database, uid: str) -> IndexMap | None:
+    """Epoch, index and replicas of one moment: call it inside a transaction."""
+    index = read_index(db, uid)
+    if index is None:
+        return None
+    rows = db.conn.execute("select shard, node, state, since from placements where uid = ? order by shard, node", [uid])
+    replicas = tuple(
+        Replica(shard=ShardId(row[0]), node=NodeName(row[1]), state=ReplicaState(row[2]), since=row[3]) for row in rows
+    )
+    return IndexMap(epoch=read_epoch(db), index=index, replicas=replicas)
+
+
+def read_in_sync(db: Database, uid: str) -> InSync:
+    nodes: dict[ShardId, set[NodeName]] = {}
+    for shard, node in db.conn.execute("select shard, node from placements where uid = ? and state = 'serving'", [uid]):
+        nodes.setdefault(ShardId(shard), set()).add(NodeName(node))
+    return {shard: frozenset(names) for shard, names in nodes.items()}
+
+
+def begin_creation(db: Database, index: Index, *, nodes: Mapping[NodeName, int]) -> Index:
+    row = db.conn.execute("select incarnation, state from indexes where uid = ?", [index.uid]).fetchone()
+    if row and row[1] != "deleted":
+        raise AlreadyExists(f"index `{index.uid}` exists already", hint=f"run `miroir index show {index.uid}`")
+    incarnation = row[0] + 1 if row else 1
+    db.execute(
+        f"insert or replace into indexes ({_INDEX_COLUMNS}, state, creating, settled) "
+        "values (?, ?, ?, ?, ?, ?, ?, ?, 'creating', ?, 0)",
+        [
+            index.uid,
+            incarnation,
+            index.primary_key,
+            index.shards,
+            index.replicas,
+            int(index.tie_break),
+            to_json(index.settings),
+            now(),
+            to_json(nodes),
+        ],
+    )
+    created = read_index(db, index.uid, state="creating")
+    assert created is not None
+    return created
+
+
+def read_creation(db: Database, uid: str) -> Creation | None:
+    index = read_index(db, uid, state="creating")
+    if index is None:
+        return None
+    row = db.conn.execute("select creating from indexes where uid = ?", [uid]).fetchone()
+    return Creation(index=index, nodes=from_json(row[0]))
+
+
+def finish_creation(
+    db: Database,
+    index: Index,
+    *,
+    placement: Mapping[ShardId, frozenset[NodeName]],
+    bases: Mapping[NodeName, int],
+) -> IndexMap:
+    epoch = raise_epoch(db)
+    db.execute("update indexes set state = 'active', creating = '{}' where uid = ?", [index.uid])
+    db.conn.executemany(
+        "insert into placements (uid, shard, node, state, since) values (?, ?, ?, 'serving', ?)",
+        [(index.uid, shard, node, epoch) for shard, nodes in placement.items() for node in sorted(nodes)],
+    )
+    db.conn.executemany(
+        "insert into lanes (uid, node, base, looked) values (?, ?, ?, ?)",
+        [(index.uid, node, base, base - 1) for node, base in bases.items()],
+    )
+    found = read_map(db, index.uid)
+    assert found is not None
+    return found
+
+
+def forget_index(db: Database, uid: str) -> None:
+    """Everything of the index but its incarnation, which its successor must exceed."""
+    db.execute("update indexes set state = 'deleted', creating = '{}' where uid = ?", [uid])
+    for table in ("placements", "lanes", "intents", "targets", "pieces", "foreign_tasks"):
+        db.execute(f"delete from {table} where uid = ?", [uid])
+    db.execute("delete from imports where uid = ?", [uid])
+    raise_epoch(db)
+
+
+def save_settings(db: Database, uid: str, settings: Json) -> None:
+    db.execute("update indexes set settings = ? where uid = ?", [to_json(settings), uid])
+    raise_epoch(db)
+
+
+def mark(db: Database, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState) -> Marked:
+    """Take replicas out of service. The last in-sync replica of a shard is never marked stale; it may be lost."""
+    epoch = read_epoch(db) + 1
+    marked: dict[NodeName, set[ShardId]] = {}
+    in_sync = {shard: set(nodes) for shard, nodes in read_in_sync(db, uid).items()}
+    for node in sorted(replicas):
+        for shard in sorted(replicas[node]):
+            serving = in_sync.get(shard, set())
+            if node not in serving or (state is ReplicaState.STALE and len(serving) == 1):
+                continue
+            serving.discard(node)
+            db.execute(
+                "update placements set state = ?, since = ? where uid = ? and shard = ? and node = ?",
+                [state.value, epoch, uid, shard, node],
+            )
+            marked.setdefault(node, set()).add(shard)
+    if marked:
+        raise_epoch(db)
+    return Marked(epoch=read_epoch(db), stale={node: frozenset(shards) for node, shards in marked.items()})

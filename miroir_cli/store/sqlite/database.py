@@ -1,0 +1,107 @@
+"""Opening the state file, transactions, and SQLite's errors in miroir's words."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from miroir_cli.errors import MiroirError, StateCorrupt, StateTooNew, StateUnavailable
+from miroir_cli.store.sqlite.schema import NEWEST_VERSION, migrations
+
+BUSY_TIMEOUT = 10.0
+"""Seconds to wait for another process's transaction."""
+
+
+def connect(path: Path) -> Database:
+    """Open the state file (made when missing), in WAL mode, without changing its tables."""
+    with translated(path):
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("pragma synchronous = full")
+            connection.execute("pragma foreign_keys = on")
+            return Database(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def prepare(db: Database, path: Path) -> None:
+    """Bring the tables to the newest version; refuse a file that a newer miroir has written."""
+    with translated(path):
+        version = int(db.conn.execute("pragma user_version").fetchone()[0])
+        if version > NEWEST_VERSION:
+            raise StateTooNew(
+                f"state file `{path}` has schema version {version}, this miroir knows {NEWEST_VERSION}",
+                hint="upgrade miroir, or point `[state] url` at another file",
+            )
+        if version == NEWEST_VERSION:
+            return
+        db.enable_wal()
+        with transaction(db, path):
+            if int(db.conn.execute("pragma user_version").fetchone()[0]) < NEWEST_VERSION:
+                migrations.apply(db)
+                db.conn.execute(f"pragma user_version = {NEWEST_VERSION}")
+
+
+@contextmanager
+def transaction(db: Database, path: Path, *, durable: bool = True) -> Iterator[Database]:
+    """One write transaction, begun at once so that nothing it read can change under it.
+
+    With `durable` its commit is on the disk when the block ends; without, it may be lost with the power, not with
+    the process.
+    """
+    with translated(path):
+        db.conn.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
+        db.conn.execute("begin immediate")
+        try:
+            yield db
+            db.conn.execute("commit")
+        except BaseException:
+            if db.conn.in_transaction:
+                db.conn.execute("rollback")
+            raise
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's exceptions as errors that name the file and the next step."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translate(error, path) from error
+
+
+def _translate(error: sqlite3.Error, path: Path) -> MiroirError:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StateCorrupt(
+            f"state file `{path}` is damaged: {error}",
+            hint=f"put back your latest copy of `{path}` (with its -wal file), or move it aside and create the "
+            "indexes anew; the documents on the nodes are not touched",
+        )
+    if name.startswith("SQLITE_FULL"):
+        return StateUnavailable(
+            f"no space left for state file `{path}`",
+            hint="free some space and run the same command again: it resumes",
+        )
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StateUnavailable(
+            f"state file `{path}` is held by another process for more than {BUSY_TIMEOUT:g} s",
+            hint="end the program that holds it, or wait, and run the same command again",
+        )
+    if name.startswith("SQLITE_READONLY"):
+        return StateUnavailable(
+            f"state file `{path}` cannot be written",
+            hint="check the owner and the mode of the file and its folder",
+        )
+    if name.startswith("SQLITE_CANTOPEN"):
+        return StateUnavailable(
+            f"state file `{path}` cannot be opened", hint="check that its folder exists and can be written"
+        )
+    if name.startswith("SQLITE_IOERR"):
+        return StateUnavailable(f"the disk failed under state file `{path}`: {error}", hint="check the disk")
+    return StateUnavailable(f"state file `{path}`: {error}")

@@ -1,0 +1,305 @@
+"""Intents and their targets as rows: the one order of an index's writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from miroir_cli.errors import IndexNotFound, NoQuorum, ShardUnavailable
+from miroir_cli.model import (
+    Index,
+    IndexUid,
+    Intent,
+    IntentState,
+    IntentTarget,
+    Json,
+    NodeName,
+    Piece,
+    ReplicaState,
+    ShardId,
+    WriteKind,
+)
+from miroir_cli.store.records import InSync, Judge, Lane, Marked, Pending, Settle, Verdict
+from miroir_cli.store.sqlite.cluster import (
+    from_json,
+    mark,
+    now,
+    raise_top_task,
+    read_epoch,
+    read_in_sync,
+    save_settings,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+KEPT_SETTLED = 10_000
+"""Settled intents kept for `miroir journal` and for imports that look back."""
+
+
+def open_intent(
+    db: Database,
+    index: Index,
+    *,
+    kind: WriteKind,
+    documents: Mapping[ShardId, int | None],
+    nonce: str,
+    min_in_sync: int,
+    owner: str,
+    body: Json | None = None,
+) -> Intent:
+    """Record the next intent of the index, `open`, with its targets: the replicas in sync at this moment."""
+    row = db.conn.execute(
+        "select incarnation, settled from indexes where uid = ? and state = 'active'", [index.uid]
+    ).fetchone()
+    if row is None or row[0] != index.incarnation:
+        raise IndexNotFound(f"index `{index.uid}` was deleted meanwhile", hint="run `miroir index list`")
+    targets = _targets(db, index.uid, documents, kind=kind, min_in_sync=min_in_sync)
+    newest = db.conn.execute(
+        "select max(n) from intents where uid = ? and incarnation = ?", [index.uid, index.incarnation]
+    ).fetchone()[0]
+    n = max(newest or 0, row[1]) + 1
+    db.execute(
+        "insert into intents (uid, incarnation, n, nonce, kind, state, body, owner, created_at) "
+        "values (?, ?, ?, ?, ?, 'open', ?, ?, ?)",
+        [
+            index.uid,
+            index.incarnation,
+            n,
+            nonce,
+            kind.value,
+            None if body is None else to_json(body),
+            owner,
+            now(),
+        ],
+    )
+    db.conn.executemany(
+        "insert into targets (uid, incarnation, n, node, shards, documents) values (?, ?, ?, ?, ?, ?)",
+        [
+            (index.uid, index.incarnation, n, target.node, to_json(sorted(target.shards)), target.documents)
+            for target in targets
+        ],
+    )
+    return Intent(
+        uid=index.uid,
+        incarnation=index.incarnation,
+        n=n,
+        nonce=nonce,
+        kind=kind,
+        state=IntentState.OPEN,
+        targets=targets,
+        body=body,
+    )
+
+
+def _targets(
+    db: Database, uid: str, documents: Mapping[ShardId, int | None], *, kind: WriteKind, min_in_sync: int
+) -> tuple[IntentTarget, ...]:
+    in_sync = read_in_sync(db, uid)
+    shards: dict[NodeName, set[ShardId]] = {}
+    counts: dict[NodeName, int | None] = {}
+    for shard in sorted(documents):
+        nodes = in_sync.get(shard, frozenset())
+        if not nodes:
+            raise ShardUnavailable(
+                f"shard {shard} of index `{uid}` has no in-sync replica",
+                hint="run `miroir status` to see its replicas",
+            )
+        if len(nodes) < min_in_sync:
+            raise NoQuorum(
+                f"shard {shard} of index `{uid}` has {len(nodes)} in-sync replica(s), `min_in_sync` is {min_in_sync}",
+                hint="bring its other nodes back, or lower `min_in_sync` in the topology file",
+            )
+        for node in nodes:
+            shards.setdefault(node, set()).add(shard)
+            count = documents[shard]
+            total = counts.get(node, 0)
+            counts[node] = None if count is None or total is None else total + count
+    return tuple(
+        IntentTarget(node=node, shards=frozenset(shards[node]), documents=counts[node]) for node in sorted(shards)
+    )
+
+
+def _read(db: Database, where: str, parameters: list[Any]) -> list[Intent]:
+    rows = db.conn.execute(
+        "select uid, incarnation, n, nonce, kind, state, refused, failed, error, body from intents i "
+        f"where {where} order by n",
+        parameters,
+    ).fetchall()
+    return [
+        Intent(
+            uid=IndexUid(row[0]),
+            incarnation=row[1],
+            n=row[2],
+            nonce=row[3],
+            kind=WriteKind(row[4]),
+            state=IntentState(row[5]),
+            targets=_read_targets(db, row[:3]),
+            refused=frozenset(map(ShardId, from_json(row[6]))),
+            failed=frozenset(map(ShardId, from_json(row[7]))),
+            error=row[8],
+            body=None if row[9] is None else from_json(row[9]),
+        )
+        for row in rows
+    ]
+
+
+def _read_targets(db: Database, intent: tuple[Any, ...]) -> tuple[IntentTarget, ...]:
+    where = "where uid = ? and incarnation = ? and n = ?"
+    pieces: dict[str, list[Piece]] = {}
+    for row in db.conn.execute(f"select node, task, shards, documents from pieces {where} order by task", intent):
+        piece = Piece(task=row[1], shards=frozenset(map(ShardId, from_json(row[2]))), documents=row[3])
+        pieces.setdefault(row[0], []).append(piece)
+    rows = db.conn.execute(f"select node, shards, documents from targets {where} order by node", intent)
+    return tuple(
+        IntentTarget(
+            node=NodeName(row[0]),
+            shards=frozenset(map(ShardId, from_json(row[1]))),
+            documents=row[2],
+            pieces=tuple(pieces.get(row[0], ())),
+        )
+        for row in rows
+    )
+
+
+_CURRENT = "uid = ? and incarnation = (select incarnation from indexes where uid = i.uid)"
+
+
+def read_newest(db: Database, uid: str) -> Intent | None:
+    found = _read(
+        db,
+        f"{_CURRENT} and n = (select max(n) from intents where uid = i.uid and incarnation = i.incarnation)",
+        [uid],
+    )
+    return found[0] if found else None
+
+
+def read_intents(db: Database, uid: str, numbers: Iterable[int]) -> dict[int, Intent]:
+    wanted = sorted(set(numbers))
+    if not wanted:
+        return {}
+    marks = ",".join("?" * len(wanted))
+    return {intent.n: intent for intent in _read(db, f"{_CURRENT} and n in ({marks})", [uid, *wanted])}
+
+
+def read_pending(db: Database, uid: str) -> Pending:
+    row = db.conn.execute("select settled from indexes where uid = ? and state = 'active'", [uid]).fetchone()
+    if row is None:
+        raise IndexNotFound(f"index `{uid}` was deleted meanwhile", hint="run `miroir index list`")
+    intents = tuple(_read(db, f"{_CURRENT} and n > ?", [uid, row[0]]))
+    rows = db.conn.execute("select node, base, looked from lanes where uid = ?", [uid])
+    lanes = {NodeName(lane[0]): Lane(node=NodeName(lane[0]), base=lane[1], looked=lane[2]) for lane in rows}
+    return Pending(
+        settled=row[0],
+        newest=intents[-1].n if intents else row[0],
+        intents=intents,
+        in_sync=read_in_sync(db, uid),
+        lanes=lanes,
+        known={node: _read_known(db, uid, lane) for node, lane in lanes.items()},
+    )
+
+
+def close_intent(db: Database, intent: Intent, judge: Judge) -> tuple[Intent, Marked]:
+    """Record how sending an open intent went; the judge sees who is in sync in this very transaction."""
+    current = _read(db, f"{_CURRENT} and n = ?", [intent.uid, intent.n])
+    if not current or current[0].state is not IntentState.OPEN:
+        return (current[0] if current else intent), Marked(epoch=read_epoch(db))
+    verdict = judge(current[0], read_in_sync(db, intent.uid))
+    marked = _apply(db, current[0], verdict)
+    return _read(db, f"{_CURRENT} and n = ?", [intent.uid, intent.n])[0], marked
+
+
+def _apply(db: Database, intent: Intent, verdict: Verdict) -> Marked:
+    db.execute(
+        "update intents set state = ?, refused = ?, failed = ?, error = ? where uid = ? and incarnation = ? and n = ?",
+        [
+            verdict.state.value,
+            to_json(sorted(verdict.refused | intent.refused)),
+            to_json(sorted(verdict.failed | intent.failed)),
+            verdict.error or intent.error,
+            intent.uid,
+            intent.incarnation,
+            intent.n,
+        ],
+    )
+    for node, pieces in verdict.pieces.items():
+        for piece in pieces:
+            db.execute(
+                "insert or replace into pieces (uid, node, task, incarnation, n, shards, documents) "
+                "values (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    intent.uid,
+                    node,
+                    piece.task,
+                    intent.incarnation,
+                    intent.n,
+                    to_json(sorted(piece.shards)),
+                    piece.documents,
+                ],
+            )
+            raise_top_task(db, node, piece.task)
+    if verdict.state is IntentState.DONE and intent.body is not None:
+        save_settings(db, intent.uid, intent.body)
+    return mark(db, intent.uid, verdict.stale, state=ReplicaState.STALE)
+
+
+def settle_intents(db: Database, uid: str, judge: Settle) -> tuple[tuple[Intent, ...], Marked]:
+    """Settle, strictly in order, the intents that the judge can decide now, and record what nobody had recorded."""
+    pending = read_pending(db, uid)
+    settlement = judge(pending)
+    stale: dict[NodeName, set[ShardId]] = {}
+    expected = pending.settled
+    by_number = {intent.n: intent for intent in pending.intents}
+    for verdict in settlement.verdicts:
+        expected += 1
+        if verdict.n != expected:
+            raise AssertionError(f"intent {verdict.n} judged before intent {expected}")
+        _gather(stale, _apply(db, by_number[verdict.n], verdict))
+    if expected > pending.settled:
+        db.execute("update indexes set settled = ? where uid = ?", [expected, uid])
+        if expected % 500 < expected - pending.settled:
+            _prune(db, uid, below=expected - KEPT_SETTLED)
+    _gather(stale, _record_foreign(db, uid, settlement.foreign, pending.in_sync))
+    for node, task in settlement.looked.items():
+        db.execute("update lanes set looked = max(looked, ?) where uid = ? and node = ?", [task, uid, node])
+    done = read_intents(db, uid, range(pending.settled + 1, expected + 1))
+    return tuple(done[n] for n in sorted(done)), Marked(
+        epoch=read_epoch(db), stale={node: frozenset(shards) for node, shards in stale.items()}
+    )
+
+
+def _gather(stale: dict[NodeName, set[ShardId]], marked: Marked) -> None:
+    for node, shards in marked.stale.items():
+        stale.setdefault(node, set()).update(shards)
+
+
+def _prune(db: Database, uid: str, *, below: int) -> None:
+    for table in ("intents", "targets", "pieces"):
+        db.execute(f"delete from {table} where uid = ? and n < ?", [uid, below])
+
+
+def _read_known(db: Database, uid: str, lane: Lane) -> frozenset[int]:
+    rows = db.conn.execute(
+        "select task from pieces where uid = ? and node = ? and task > ? "
+        "union select task from foreign_tasks where uid = ? and node = ? and task > ?",
+        [uid, lane.node, lane.looked, uid, lane.node, lane.looked],
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def _record_foreign(
+    db: Database,
+    uid: str,
+    foreign: Mapping[NodeName, Mapping[int, frozenset[ShardId] | None]],
+    in_sync: InSync,
+) -> Marked:
+    """Replicas that a task nobody recorded may have changed are stale; on the last in-sync one it is accepted."""
+    replicas: dict[NodeName, set[ShardId]] = {}
+    for node, tasks in foreign.items():
+        for task, shards in tasks.items():
+            db.execute("insert or ignore into foreign_tasks (uid, node, task) values (?, ?, ?)", [uid, node, task])
+            raise_top_task(db, node, task)
+            here = {shard for shard, nodes in in_sync.items() if node in nodes}
+            replicas.setdefault(node, set()).update(here if shards is None else here & shards)
+    return mark(db, uid, replicas, state=ReplicaState.STALE)

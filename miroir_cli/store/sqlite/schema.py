@@ -1,0 +1,62 @@
+"""The tables of the state file and the migrations that make them.
+
+A migration is never changed once it was released: add another one below it.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("miroir")
+
+
+@migrations()
+def m001_cluster_and_writes(db: Database) -> None:
+    db["cluster"].create({"id": int, "name": str, "cluster_id": str, "epoch": int}, pk="id")  # type: ignore[union-attr]
+    for statement in _TABLES:
+        db.execute(statement)
+
+
+_TABLES = (
+    "create table members (name text primary key, url text not null, top_task integer not null)",
+    """create table indexes (
+        uid text primary key, incarnation integer not null, primary_key text not null, shards integer not null,
+        replicas integer not null, tie_break integer not null, settings text not null, created_at integer not null,
+        state text not null check (state in ('creating', 'active', 'deleted')), creating text not null default '{}',
+        settled integer not null default 0)""",
+    """create table placements (
+        uid text not null, shard integer not null, node text not null, state text not null, since integer not null,
+        primary key (uid, shard, node)) without rowid""",
+    """create table lanes (
+        uid text not null, node text not null, base integer not null, looked integer not null,
+        primary key (uid, node)) without rowid""",
+    """create table intents (
+        uid text not null, incarnation integer not null, n integer not null, nonce text not null, kind text not null,
+        state text not null, refused text not null default '[]', failed text not null default '[]', error text,
+        body text, owner text not null, created_at integer not null,
+        primary key (uid, incarnation, n)) without rowid""",
+    """create table targets (
+        uid text not null, incarnation integer not null, n integer not null, node text not null,
+        shards text not null, documents integer,
+        primary key (uid, incarnation, n, node)) without rowid""",
+    """create table pieces (
+        uid text not null, node text not null, task integer not null, incarnation integer not null, n integer not null,
+        shards text not null, documents integer,
+        primary key (uid, node, task)) without rowid""",
+    "create index pieces_by_intent on pieces (uid, incarnation, n)",
+    """create table foreign_tasks (
+        uid text not null, node text not null, task integer not null,
+        primary key (uid, node, task)) without rowid""",
+    """create table imports (
+        id integer primary key, uid text not null, incarnation integer not null, fingerprint text not null,
+        options text not null, state text not null, started_at integer not null, finished_at integer,
+        summary text not null default '{}')""",
+    """create table batches (
+        import_id integer not null references imports (id) on delete cascade, number integer not null,
+        source integer not null, start integer not null, "end" integer not null, first_line integer not null,
+        last_line integer not null, documents integer not null, rejected integer not null, intents text not null,
+        state text not null, primary key (import_id, number)) without rowid""",
+)
+
+NEWEST_VERSION = 1
+"""Number of the newest migration; the state file carries it as its `user_version`."""

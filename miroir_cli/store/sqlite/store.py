@@ -1,0 +1,200 @@
+"""`SqliteStore`: the state store in one file.
+
+Writes run one after the other on a thread of their own, so that a durable commit never stops the event loop. Small
+reads use a second connection on the caller's thread: with WAL they neither wait nor are waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from miroir_cli.errors import StateUnavailable
+from miroir_cli.store.sqlite import cluster, imports, intents
+from miroir_cli.store.sqlite.database import connect, prepare, transaction, translated
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from miroir_cli.model import Index, IndexMap, Intent, Json, NodeName, ReplicaState, ShardId, WriteKind
+    from miroir_cli.store.records import (
+        BatchRecord,
+        ClusterRecord,
+        Creation,
+        ImportRecord,
+        Judge,
+        Marked,
+        Member,
+        Pending,
+        Settle,
+    )
+
+Result = TypeVar("Result")
+
+
+class SqliteStore:
+    """The protocol `miroir_cli.store.records.Store` over one SQLite file."""
+
+    def __init__(self, path: Path, writer: Database, reader: Database) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="miroir-state")
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open or create the file and bring its tables up to date.
+
+        Raises `StateTooNew`, `StateCorrupt` or `StateUnavailable`.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateUnavailable(
+                f"folder `{path.parent}` of the state file cannot be made: {error.strerror}",
+                hint="check `[state] url` in the topology file",
+            ) from error
+        writer = connect(path)
+        try:
+            prepare(writer, path)
+            reader = connect(path)
+        except BaseException:
+            writer.conn.close()
+            raise
+        return cls(path, writer, reader)
+
+    async def close(self) -> None:
+        self._thread.shutdown(wait=True)
+        self._writer.conn.close()
+        self._reader.conn.close()
+
+    async def _write(self, change: Callable[[Database], Result], *, durable: bool = True) -> Result:
+        def run() -> Result:
+            with transaction(self._writer, self.path, durable=durable) as db:
+                return change(db)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    def _read(self, look: Callable[[Database], Result]) -> Result:
+        """Several reads of one moment."""
+        with translated(self.path):
+            self._reader.conn.execute("begin")
+            try:
+                return look(self._reader)
+            finally:
+                self._reader.conn.execute("rollback")
+
+    # -- the cluster and its nodes
+
+    async def cluster(self) -> ClusterRecord | None:
+        with translated(self.path):
+            return cluster.read_cluster(self._reader)
+
+    async def found(self, *, name: str) -> ClusterRecord:
+        record = await self.cluster()
+        return record if record is not None else await self._write(lambda db: cluster.found_cluster(db, name=name))
+
+    async def epoch(self) -> int:
+        with translated(self.path):
+            return cluster.read_epoch(self._reader)
+
+    async def members(self) -> dict[NodeName, Member]:
+        with translated(self.path):
+            return cluster.read_members(self._reader)
+
+    async def enrol(self, member: Member) -> None:
+        await self._write(lambda db: cluster.enrol(db, member))
+
+    # -- indexes
+
+    async def indexes(self) -> tuple[Index, ...]:
+        with translated(self.path):
+            return cluster.read_indexes(self._reader)
+
+    async def map(self, uid: str) -> IndexMap | None:
+        return self._read(lambda db: cluster.read_map(db, uid))
+
+    async def begin_creation(self, index: Index, *, nodes: Mapping[NodeName, int]) -> Index:
+        return await self._write(lambda db: cluster.begin_creation(db, index, nodes=nodes))
+
+    async def creation(self, uid: str) -> Creation | None:
+        return self._read(lambda db: cluster.read_creation(db, uid))
+
+    async def finish_creation(
+        self, index: Index, *, placement: Mapping[ShardId, frozenset[NodeName]], bases: Mapping[NodeName, int]
+    ) -> IndexMap:
+        return await self._write(lambda db: cluster.finish_creation(db, index, placement=placement, bases=bases))
+
+    async def forget_index(self, uid: str) -> None:
+        await self._write(lambda db: cluster.forget_index(db, uid))
+
+    async def mark(self, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState) -> Marked:
+        return await self._write(lambda db: cluster.mark(db, uid, replicas, state=state))
+
+    # -- writes
+
+    async def open_intent(
+        self,
+        index: Index,
+        *,
+        kind: WriteKind,
+        documents: Mapping[ShardId, int | None],
+        nonce: str,
+        min_in_sync: int,
+        owner: str,
+        body: Json | None = None,
+    ) -> Intent:
+        return await self._write(
+            lambda db: intents.open_intent(
+                db,
+                index,
+                kind=kind,
+                documents=documents,
+                nonce=nonce,
+                min_in_sync=min_in_sync,
+                owner=owner,
+                body=body,
+            )
+        )
+
+    async def newest_intent(self, uid: str) -> Intent | None:
+        return self._read(lambda db: intents.read_newest(db, uid))
+
+    async def intents(self, uid: str, numbers: Iterable[int]) -> dict[int, Intent]:
+        return self._read(lambda db: intents.read_intents(db, uid, numbers))
+
+    async def close_intent(self, intent: Intent, judge: Judge) -> tuple[Intent, Marked]:
+        """Durable: what is accepted may carry a stale mark, and a mark must outlast a power loss."""
+        return await self._write(lambda db: intents.close_intent(db, intent, judge))
+
+    async def pending(self, uid: str) -> Pending:
+        return self._read(lambda db: intents.read_pending(db, uid))
+
+    async def settle_intents(self, uid: str, judge: Settle) -> tuple[tuple[Intent, ...], Marked]:
+        return await self._write(lambda db: intents.settle_intents(db, uid, judge))
+
+    # -- imports
+
+    async def begin_import(self, *, uid: str, incarnation: int, fingerprint: Json, options: Json) -> ImportRecord:
+        return await self._write(
+            lambda db: imports.begin_import(
+                db, uid=uid, incarnation=incarnation, fingerprint=fingerprint, options=options
+            )
+        )
+
+    async def unfinished_imports(self, uid: str | None = None) -> tuple[ImportRecord, ...]:
+        with translated(self.path):
+            return imports.read_unfinished(self._reader, uid)
+
+    async def finish_import(self, id: int, *, state: str, summary: Json) -> None:
+        await self._write(lambda db: imports.finish_import(db, id, state=state, summary=summary))
+
+    async def save_batch(self, batch: BatchRecord) -> None:
+        await self._write(lambda db: imports.save_batch(db, batch))
+
+    async def batches(self, import_id: int) -> tuple[BatchRecord, ...]:
+        with translated(self.path):
+            return imports.read_batches(self._reader, import_id)
