@@ -119,15 +119,11 @@ def miroir(
     ] = None,
     json: Annotated[
         bool,
-        typer.Option(
-            "--json", help="Print one JSON document on standard output.", rich_help_panel=GLOBAL_PANEL
-        ),
+        typer.Option("--json", help="Print one JSON document on standard output.", rich_help_panel=GLOBAL_PANEL),
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option(
-            "--quiet", "-q", help="Only results, warnings and errors.", rich_help_panel=GLOBAL_PANEL
-        ),
+        typer.Option("--quiet", "-q", help="Only results, warnings and errors.", rich_help_panel=GLOBAL_PANEL),
     ] = False,
     verbose: Annotated[
         int,

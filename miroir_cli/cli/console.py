@@ -130,6 +130,12 @@ class Console:
         if not self.json:
             sys.stdout.write(f"{text}\n")
 
+    def print_json(self, value: object) -> None:
+        """Print a value as indented JSON (nothing with `--json`, which prints its own document)."""
+        import msgspec
+
+        self.print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
     def table(
         self, columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, title: str | None = None
     ) -> None:
@@ -168,9 +174,7 @@ class Console:
         if not self.interactive:
             if default is not None:
                 return default
-            raise UsageError(
-                f"{question}: not given, and nobody to ask (no terminal)", hint=f"use `{option}`"
-            )
+            raise UsageError(f"{question}: not given, and nobody to ask (no terminal)", hint=f"use `{option}`")
         while not (answer := self._read_line(f"{question} [{default}]: " if default else f"{question}: ")):
             if default is not None:
                 return default
@@ -195,7 +199,22 @@ class Console:
             raise Interrupted("stopped, nothing was changed")
         return line.strip()
 
-    # The cluster
+    # What commands are given
+
+    def read_json(self, source: str) -> dict[str, Any]:
+        """The JSON object in a file, or on standard input for `-`. Raises `UsageError` naming what is wrong where."""
+        import msgspec
+
+        try:
+            content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+            found = msgspec.json.decode(content)
+        except OSError as error:
+            raise UsageError(f"cannot read `{source}`: {(error.strerror or str(error)).lower()}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"`{source}` is not JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise UsageError(f"`{source}` is not a JSON object", hint='it has to look like {"key": value}')
+        return found
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
@@ -295,9 +314,7 @@ def _fail(console: Console, error: MiroirError) -> int:
         if error.message:
             _to_stderr(render_error(error, paint=_paint))
             if console.json and not console.answered:
-                console.document(
-                    {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-                )
+                console.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
     except OSError:
         _silence(sys.stdout)
         _silence(sys.stderr)

@@ -36,9 +36,7 @@ Cell = str | int | float | None | Text
 """None is shown as `-`, whole numbers with separators, text on one line without control characters."""
 
 
-def print_table(
-    columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, title: str | None = None
-) -> None:
+def print_table(columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, title: str | None = None) -> None:
     """Print rows under headings on standard output. A terminal cuts cells with an ellipsis, a pipe never."""
     described = [column if isinstance(column, Column) else Column(name=column) for column in columns]
     texts = [[_text(cell) for cell in row] for row in rows]
