@@ -1,0 +1,73 @@
+"""Search among the values of one facet."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .derivations import within
+from .errors import EngineError
+from .facet_counts import counts, facet_order, original
+from .search import found_documents
+from .text import normalize_word
+
+if TYPE_CHECKING:
+    from .index import Index
+    from .parameters import SearchRequest
+
+
+def facet_search(index: Index, name: str, query: str | None, request: SearchRequest) -> dict[str, Any]:
+    """Return the values that start with the query, typos allowed, with their counts."""
+    start = time.perf_counter()
+    settings = index.settings
+    features = settings.features(name)
+    if not settings["facetSearch"]:
+        message = "The facet search is disabled for this index"
+        raise EngineError("facet_search_disabled", message)
+    if features is None or not features.facet_search:
+        known = settings.patterns(lambda features: features.facet_search)
+        listed = ", ".join(f"`{pattern}`" for pattern in known)
+        has = (
+            f"Available facet-searchable attributes patterns are: `{listed}`."
+            if known
+            else ("This index does not have configured facet-searchable attributes.")
+        )
+        message = f"Index `{index.uid}`: Attribute `{name}` is not facet-searchable. {has}"
+        raise EngineError("invalid_facet_search_facet_name", message)
+    docs = found_documents(index, request)
+    column = index.facets.columns.get(name)
+    strings = counts(column, docs)[1] if column is not None else {}
+    if query:
+        wanted = normalize_word(query.strip())
+        allowed = _typos(index, wanted)
+        strings = {value: n for value, n in strings.items() if _matches(wanted, value, allowed)}
+    hits = [
+        {"value": original(index, name, value, index.universe), "count": count}
+        for value, count in sorted(strings.items())
+    ]
+    if facet_order(index, name) == "count":
+        hits.sort(key=lambda hit: (hit["count"], hit["value"]), reverse=True)
+    return {
+        "facetHits": hits[: settings["faceting"]["maxValuesPerFacet"]],
+        "facetQuery": query,
+        "processingTimeMs": int((time.perf_counter() - start) * 1000),
+    }
+
+
+def _typos(index: Index, word: str) -> int:
+    tolerance = index.settings["typoTolerance"]
+    sizes = tolerance["minWordSizeForTypos"]
+    if not tolerance["enabled"] or len(word) < sizes["oneTypo"]:
+        return 0
+    return 1 if len(word) < sizes["twoTypos"] else 2
+
+
+def _matches(wanted: str, value: str, typos: int) -> bool:
+    folded = normalize_word(value)
+    if folded.startswith(wanted):
+        return True
+    if not typos:
+        return False
+    away = within(wanted, folded, typos, prefix=True)
+    same_first = folded[:1] == wanted[:1]
+    return away is not None and (same_first or (typos == 2 and away <= 1))

@@ -1,0 +1,169 @@
+"""Reading requests: typed parameters with Meilisearch's error codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .errors import EngineError, not_supported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kinds = str  # "str", "int", "bool", "float", "strs" (list of strings), "any"
+
+
+def snake(name: str) -> str:
+    """`hitsPerPage` -> `hits_per_page`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+def body_object(body: bytes) -> dict[str, Any]:
+    """Decode a JSON body that must be an object; an empty body is an error of its own."""
+    if not body:
+        raise EngineError("bad_request", "Invalid value: expected an object, but found nothing")
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EngineError(
+            "malformed_payload", f"The json payload provided is malformed. `{error}`."
+        ) from None
+    if not isinstance(value, dict):
+        raise EngineError("bad_request", "Invalid value type: expected an object")
+    return value
+
+
+def take(values: Mapping[str, Any], kinds: Mapping[str, Kinds], prefix: str) -> dict[str, Any]:
+    """Check the types of known parameters; unknown names are refused, nulls left out.
+
+    The error code of a wrong value is `invalid_<prefix>_<name>`.
+    """
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        kind = kinds.get(name)
+        if kind is None:
+            known = ", ".join(f"`{key}`" for key in kinds)
+            raise EngineError("bad_request", f"Unknown field `{name}`: expected one of {known}")
+        if value is None:
+            continue
+        if not _fits(value, kind):
+            code = f"invalid_{prefix}_{snake(name)}"
+            raise EngineError(code, f"Invalid value type at `.{name}`: expected {_NAMES[kind]}")
+        result[name] = value
+    return result
+
+
+_NAMES = {
+    "str": "a string", "int": "a positive integer", "bool": "a boolean", "float": "a number",
+    "strs": "an array", "any": "a value", "object": "an object",
+}  # fmt: skip
+
+
+def _fits(value: Any, kind: Kinds) -> bool:
+    if kind == "any":
+        return True
+    if kind == "strs":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind == "int":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if kind == "float":
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, {"str": str, "bool": bool, "object": dict}[kind])
+
+
+def from_query(query: Mapping[str, str], kinds: Mapping[str, Kinds], prefix: str) -> dict[str, Any]:
+    """Turn query parameters into values of their kinds; lists are comma separated."""
+    values: dict[str, Any] = {}
+    for name, text in query.items():
+        kind = kinds.get(name, "any")
+        code = f"invalid_{prefix}_{snake(name)}"
+        if kind == "strs":
+            values[name] = text.split(",") if text else []
+        elif kind in ("int", "float"):
+            try:
+                values[name] = int(text) if kind == "int" else float(text)
+            except ValueError:
+                raise EngineError(code, f"Invalid value in parameter `{name}`: `{text}`") from None
+            if kind == "int" and values[name] < 0:
+                raise EngineError(code, f"Invalid value in parameter `{name}`: `{text}`")
+        elif kind == "bool":
+            if text not in ("true", "false"):
+                raise EngineError(code, f"Invalid value in parameter `{name}`: `{text}`")
+            values[name] = text == "true"
+        else:
+            values[name] = text
+    unknown = [name for name in values if name not in kinds]
+    if unknown:
+        known = ", ".join(f"`{key}`" for key in kinds)
+        raise EngineError("bad_request", f"Unknown parameter `{unknown[0]}`: expected one of {known}")
+    return values
+
+
+SEARCH_KINDS: dict[str, Kinds] = {
+    "q": "str", "offset": "int", "limit": "int", "page": "int", "hitsPerPage": "int",
+    "attributesToRetrieve": "strs", "retrieveVectors": "bool", "attributesToCrop": "strs",
+    "cropLength": "int", "attributesToHighlight": "strs", "showMatchesPosition": "bool",
+    "showRankingScore": "bool", "showRankingScoreDetails": "bool", "showPerformanceDetails": "bool",
+    "useNetwork": "bool", "filter": "any", "sort": "strs", "distinct": "str", "facets": "strs",
+    "highlightPreTag": "str", "highlightPostTag": "str", "cropMarker": "str", "matchingStrategy": "str",
+    "attributesToSearchOn": "strs", "rankingScoreThreshold": "float", "locales": "any",
+    "vector": "any", "media": "any", "hybrid": "any", "personalize": "any",
+}  # fmt: skip
+_REFUSED = ("vector", "media", "hybrid", "personalize", "locales", "useNetwork", "showPerformanceDetails")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """A search as asked, with Meilisearch's defaults."""
+
+    q: str | None = None
+    offset: int = 0
+    limit: int = 20
+    page: int | None = None
+    hits_per_page: int | None = None
+    attributes_to_retrieve: list[str] | None = None
+    retrieve_vectors: bool = False
+    attributes_to_crop: list[str] | None = None
+    crop_length: int = 10
+    attributes_to_highlight: list[str] | None = None
+    show_matches_position: bool = False
+    show_ranking_score: bool = False
+    show_ranking_score_details: bool = False
+    filter: Any = None
+    sort: list[str] | None = None
+    distinct: str | None = None
+    facets: list[str] | None = None
+    highlight_pre_tag: str = "<em>"
+    highlight_post_tag: str = "</em>"
+    crop_marker: str = "…"
+    matching_strategy: str = "last"
+    attributes_to_search_on: list[str] | None = None
+    ranking_score_threshold: float | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        """Tell whether pages and exact totals were asked for."""
+        return self.page is not None or self.hits_per_page is not None
+
+
+def search_request(values: Mapping[str, Any]) -> SearchRequest:
+    """Check a search body."""
+    taken = take(values, SEARCH_KINDS, "search")
+    for name in _REFUSED:
+        if taken.pop(name, None) not in (None, False):
+            raise not_supported(f"The search parameter `{name}`")
+    strategy = taken.get("matchingStrategy", "last")
+    if strategy not in ("last", "all", "frequency"):
+        message = (
+            f"Unknown value `{strategy}` at `.matchingStrategy`: expected one of `last`, `all`, `frequency`"
+        )
+        raise EngineError("invalid_search_matching_strategy", message)
+    if strategy == "frequency":
+        raise not_supported("The matching strategy `frequency`")
+    threshold = taken.get("rankingScoreThreshold")
+    if threshold is not None and not 0 <= threshold <= 1:
+        message = "Invalid value at `.rankingScoreThreshold`: the value should be between `0.0` and `1.0`"
+        raise EngineError("invalid_search_ranking_score_threshold", message)
+    return SearchRequest(**{snake(name): value for name, value in taken.items()})

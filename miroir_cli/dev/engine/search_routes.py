@@ -1,0 +1,115 @@
+"""Search, multi-search and facet search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .call import Call, Entry, Result
+from .errors import EngineError, not_supported
+from .facet_search import facet_search
+from .parameters import SEARCH_KINDS, body_object, from_query, search_request, take
+from .search import search
+
+
+def search_post(call: Call) -> Result:
+    """`POST /indexes/{uid}/search`."""
+    request = search_request(body_object(call.body))
+    with call.node.lock:
+        return 200, search(call.index(), request)
+
+
+def search_get(call: Call) -> Result:
+    """`GET /indexes/{uid}/search`."""
+    values = from_query(call.query, SEARCH_KINDS, "search")
+    if "filter" in values:
+        values["filter"] = _query_filter(values["filter"])
+    if "sort" in values:
+        values["sort"] = _joined_points(values["sort"])
+    request = search_request(values)
+    with call.node.lock:
+        return 200, search(call.index(), request)
+
+
+def _query_filter(text: str) -> Any:
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return value if isinstance(value, (str, list)) else text
+
+
+def _joined_points(parts: list[str]) -> list[str]:
+    joined: list[str] = []
+    for part in parts:
+        if joined and joined[-1].count("(") > joined[-1].count(")"):
+            joined[-1] += "," + part
+        else:
+            joined.append(part)
+    return joined
+
+
+def multi_search(call: Call) -> Result:
+    """`POST /multi-search`, without federation."""
+    body = body_object(call.body)
+    if body.get("federation") is not None:
+        raise not_supported("Federated multi-search")
+    queries = body.get("queries")
+    if not isinstance(queries, list):
+        raise EngineError("bad_request", "Missing field `queries`")
+    results = []
+    with call.node.lock:
+        for position, query in enumerate(queries):
+            if not isinstance(query, dict) or not isinstance(query.get("indexUid"), str):
+                raise EngineError(
+                    "missing_index_uid", f"Missing field `indexUid` inside `.queries[{position}]`"
+                )
+            if query.get("federationOptions") is not None:
+                message = f"Inside `.queries[{position}]`: Using `federationOptions` is not allowed in a non-federated search."
+                raise EngineError("invalid_multi_search_federation_options", message)
+            uid = query["indexUid"]
+            rest = {k: v for k, v in query.items() if k not in ("indexUid", "federationOptions")}
+            try:
+                call.node.keys.check_record(call.key, "search", uid)
+                found = search(call.node.index(uid), search_request(rest))
+            except EngineError as error:
+                status = 400 if error.code == "index_not_found" else error.status
+                message = f"Inside `.queries[{position}]`: {error.message}"
+                raise EngineError(error.code, message, status=status) from None
+            results.append({"indexUid": uid, **found})
+    return 200, {"results": results}
+
+
+def facet_search_post(call: Call) -> Result:
+    """`POST /indexes/{uid}/facet-search`."""
+    kinds = {
+        "facetName": "str", "facetQuery": "str", "q": "str", "filter": "any", "matchingStrategy": "str",
+        "attributesToSearchOn": "strs", "rankingScoreThreshold": "float", "exhaustiveFacetCount": "bool",
+        "vector": "any", "media": "any", "hybrid": "any", "locales": "any",
+    }  # fmt: skip
+    body = body_object(call.body)
+    if "facetName" not in body:
+        raise EngineError("missing_facet_search_facet_name", "Missing field `facetName`")
+    if not isinstance(body["facetName"], str):
+        raise EngineError(
+            "invalid_facet_search_facet_name", "Invalid value type at `.facetName`: expected a string"
+        )
+    if not isinstance(body.get("facetQuery"), (str, type(None))):
+        raise EngineError(
+            "invalid_facet_search_query", "Invalid value type at `.facetQuery`: expected a string"
+        )
+    values = take(body, kinds, "search")
+    name, query = values.pop("facetName"), values.pop("facetQuery", None)
+    exhaustive = values.pop("exhaustiveFacetCount", False)
+    request = search_request({**values, **({"page": 0} if exhaustive else {})})
+    with call.node.lock:
+        return 200, facet_search(call.index(), name, query, request)
+
+
+SEARCH_ROUTES = [
+    Entry("POST", "/indexes/{index_uid}/search", "search", search_post),
+    Entry("GET", "/indexes/{index_uid}/search", "search", search_get),
+    Entry("POST", "/multi-search", "search", multi_search),
+    Entry("POST", "/indexes/{index_uid}/facet-search", "search", facet_search_post),
+]
