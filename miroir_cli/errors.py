@@ -4,6 +4,7 @@
     ├── UsageError                  2   the command line or a request is wrong
     │   ├── ReservedField           2   a document or setting uses a `_miroir_` name
     │   ├── PrimaryKeyRequired      2
+    │   ├── SourceInvalid           2   a file to import cannot be read as documents, or is not the one begun with
     │   └── NodeRefusal             2   a node refused a request as wrong (its own code and message)
     ├── PartialError                3   part of it was done, the rest is named
     ├── NotFound                    4
@@ -67,6 +68,10 @@ class ReservedField(UsageError):
 
 class PrimaryKeyRequired(UsageError):
     code = "miroir_primary_key_required"
+
+
+class SourceInvalid(UsageError):
+    code = "miroir_source_invalid"
 
 
 class NodeRefusal(UsageError):

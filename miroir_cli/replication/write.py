@@ -18,7 +18,7 @@ from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.store.records import InSync, Verdict
+    from miroir_cli.store.records import BatchRecord, InSync, Verdict
 
 LOOKUP = 1.0
 """Seconds for which a request without an answer is looked up among its node's tasks (rule W4)."""
@@ -44,6 +44,8 @@ class Outgoing:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Json | None = None
     """For settings: the user's settings once this write is stored."""
+    batch: BatchRecord | None = None
+    """For an import: the batch that this write carries, recorded with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,7 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
         min_in_sync=cluster.topology.cluster.min_in_sync,
         owner=cluster.command,
         body=outgoing.body,
+        batch=outgoing.batch,
     )
     sending = Sending(cluster, index, intent, outgoing)
     answers = await sending.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import IndexNotFound, NoQuorum, ShardUnavailable
@@ -30,9 +31,12 @@ from miroir_cli.store.sqlite.cluster import (
     save_settings,
     to_json,
 )
+from miroir_cli.store.sqlite.imports import save_batch
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+    from miroir_cli.store.records import BatchRecord
 
 KEPT_SETTLED = 10_000
 """Settled intents kept for `miroir journal` and for imports that look back."""
@@ -48,8 +52,12 @@ def open_intent(
     min_in_sync: int,
     owner: str,
     body: Json | None = None,
+    batch: BatchRecord | None = None,
 ) -> Intent:
-    """Record the next intent of the index, `open`, with its targets: the replicas in sync at this moment."""
+    """Record the next intent of the index, `open`, with its targets: the replicas in sync at this moment.
+
+    With `batch`, the batch of an import that the intent carries is recorded with it, so that neither is known alone.
+    """
     row = db.conn.execute(
         "select incarnation, settled from indexes where uid = ? and state = 'active'", [index.uid]
     ).fetchone()
@@ -81,6 +89,8 @@ def open_intent(
             for target in targets
         ],
     )
+    if batch is not None:
+        save_batch(db, replace(batch, intents={**batch.intents, n: tuple(sorted(documents))}))
     return Intent(
         uid=index.uid,
         incarnation=index.incarnation,

@@ -146,6 +146,7 @@ class SqliteStore:
         min_in_sync: int,
         owner: str,
         body: Json | None = None,
+        batch: BatchRecord | None = None,
     ) -> Intent:
         return await self._write(
             lambda db: intents.open_intent(
@@ -157,6 +158,7 @@ class SqliteStore:
                 min_in_sync=min_in_sync,
                 owner=owner,
                 body=body,
+                batch=batch,
             )
         )
 

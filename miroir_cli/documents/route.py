@@ -1,0 +1,239 @@
+"""Which shard a document belongs to, and its line as a node gets it. Pure, and fast: every imported byte passes here.
+
+Of a line only the primary key is decoded (and `_vectors`, `_geo` where there are any); the reserved field takes the
+place of the opening brace in the original bytes. What is rare is looked for once in a whole chunk, and only a chunk
+that may hold it is examined line by line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+import xxhash
+
+from miroir_cli.documents.chunk import Chunk, Reject
+from miroir_cli.documents.refusals import (
+    KEY_TEXT,
+    Pairs,
+    find_keys,
+    geo_refused,
+    key_refused,
+    parse_pairs,
+    reserved_field,
+    vectors_refused,
+)
+from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, spell_shard
+
+ESCAPED_ASCII: Final = re.compile(rb"\\u00[2-7]")
+"""A letter, digit or sign written as an escape: the only way to hide a name of plain ASCII."""
+
+FIRST_BYTE: Final = itemgetter(0)
+OPENING_BRACE: Final = ord("{")
+SAFE_INTEGER: Final = 2**63
+_RESERVED: Final = RESERVED_PREFIX.encode()
+
+
+def shard_of(key: str, shards: int) -> ShardId:
+    """The shard of a primary key given as text: xxh64 of its UTF-8 bytes, seed 0, modulo the number of shards."""
+    return ShardId(xxhash.xxh64_intdigest(key.encode()) % shards)
+
+
+class Batch:
+    """Routed documents of an index with a number of shards.
+
+    `bodies`: for each shard its documents without their opening braces. `hashes`: those of all distinct primary
+    keys. `size`: the bytes of the lines that the documents came in.
+    """
+
+    __slots__ = ("bodies", "documents", "hashes", "rejects", "size")
+
+    def __init__(self, shards: int) -> None:
+        self.bodies: list[list[bytes]] = [[] for _ in range(shards)]
+        self.hashes: set[int] = set()
+        self.rejects: list[Reject] = []
+        self.documents = 0
+        self.size = 0
+
+    def distinct(self) -> dict[ShardId, int]:
+        """How many distinct documents each shard gets; shards without any are left out."""
+        shards = len(self.bodies)
+        if len(self.hashes) == self.documents:
+            counts = Counter(dict(enumerate(map(len, self.bodies))))
+        else:
+            counts = Counter(hashed % shards for hashed in self.hashes)
+        return {ShardId(shard): counts[shard] for shard in range(shards) if counts[shard]}
+
+    def payload(self, shards: Iterable[ShardId]) -> bytes:
+        """The NDJSON body for a node that gets these shards, each document with the reserved field in front."""
+        parts: list[bytes] = []
+        for shard in sorted(shards):
+            if bodies := self.bodies[shard]:
+                opening = f'{{"{SHARD_FIELD}":"{spell_shard(shard)}",'.encode()
+                parts += (opening, (b"\n" + opening).join(bodies), b"\n")
+        return b"".join(parts)
+
+
+class Key:
+    """Stands for the primary key's value while a line is decoded."""
+
+
+class Vectors:
+    """Stands for `_vectors`."""
+
+
+class Geo:
+    """Stands for `_geo`."""
+
+
+class Router:
+    """Routes raw documents of one index.
+
+    `geo`: the index checks `_geo` (it is filterable or sortable). `embedders`: its embedders with their dimensions
+    where known; vectors of other names are only checked for their outer shape, as Meilisearch does.
+    """
+
+    def __init__(
+        self,
+        *,
+        primary_key: str,
+        shards: int,
+        geo: bool = False,
+        embedders: Mapping[str, int | None] | None = None,
+    ) -> None:
+        self.primary_key = primary_key
+        self.shards = shards
+        self._embedders = embedders or {}
+        self._dotted = "." in primary_key
+        self._keys: list[object] = []
+        self._any = self._decoder(geo=geo, key_required=False)
+        self._sound = self._decoder(geo=geo, key_required=True)
+
+    def _decoder(self, *, geo: bool, key_required: bool) -> msgspec.json.Decoder[Any]:
+        optional = {"default": msgspec.UNSET}
+        fields: list[Any] = [("vectors", Vectors, msgspec.field(name="_vectors", **optional))]
+        if geo:
+            fields.append(("geo", Geo, msgspec.field(name="_geo", **optional)))
+        if not self._dotted:
+            name = {"name": self.primary_key} if key_required else {"name": self.primary_key, **optional}
+            fields.insert(0, ("key", Key, msgspec.field(**name)))
+        document = msgspec.defstruct("Document", fields, gc=False)
+        found, embedders = self._keys.append, self._embedders
+        key, vectors, place = Key(), Vectors(), Geo()
+
+        def see(kind: type, value: Any) -> Any:
+            # Called for every occurrence of a name, so that a repeated primary key is seen as well.
+            if kind is Key:
+                found(value)
+                return key
+            refused = geo_refused(value) if kind is Geo else vectors_refused(value, embedders)
+            if refused:
+                raise _Refused(refused)
+            return place if kind is Geo else vectors
+
+        return msgspec.json.Decoder(document, dec_hook=see)
+
+    def route(self, chunk: Chunk, into: Batch) -> None:
+        """Add a chunk's documents to a batch; what cannot be imported becomes a reject of the batch."""
+        into.rejects.extend(chunk.rejects)
+        lines: Sequence[bytes] = chunk.lines
+        keys = self._sound_keys(chunk)
+        if keys is None:
+            keys, lines = [], []
+            for line, number in zip(chunk.lines, chunk.numbers, strict=True):
+                if (key := self._examine(line, number, into)) is not None:
+                    keys.append(key)
+                    lines.append(line.lstrip())
+        hashes = list(map(xxhash.xxh64_intdigest, keys))
+        shards = self.shards
+        add = [bodies.append for bodies in into.bodies]
+        for line, hashed in zip(lines, hashes, strict=True):
+            add[hashed % shards](line[1:])
+        into.hashes.update(hashes)
+        into.documents += len(keys)
+        into.size += len(chunk.data)
+
+    def _sound_keys(self, chunk: Chunk) -> list[bytes] | None:
+        """The text of every line's key, when each line is a document with exactly one and nothing is in doubt."""
+        if not self._may_be_sound(chunk):
+            return None
+        self._keys.clear()
+        try:
+            deque(map(self._sound.decode, chunk.lines), maxlen=0)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, _Refused):
+            return None
+        keys: list[Any] = self._keys
+        kinds = set(map(type, keys))
+        if len(keys) != len(chunk.lines) or set(map(FIRST_BYTE, chunk.lines)) != {OPENING_BRACE}:
+            return None
+        if kinds == {int} and min(keys) > 0 and max(keys) < SAFE_INTEGER:
+            return list(map(b"%d".__mod__, keys))
+        if kinds == {str} and all(map(KEY_TEXT.fullmatch, keys)):
+            return list(map(str.encode, keys))
+        return None
+
+    def _may_be_sound(self, chunk: Chunk) -> bool:
+        """Whether nothing in the chunk calls for a second look: reserved names, hidden names, broken UTF-8."""
+        data = chunk.data
+        if self._dotted or _RESERVED in data:
+            return False
+        if chunk.encoded:
+            return True
+        if b"\\" in data and b"\\u00" in data and ESCAPED_ASCII.search(data):
+            return False
+        return data.isascii() or _is_utf8(data)
+
+    def _examine(self, line: bytes, number: int, into: Batch) -> bytes | None:
+        """The text of the key of one line of a doubtful chunk; None, with a reject if there is a line, without one."""
+        if not line or line.isspace():
+            return None
+        try:
+            if not (line.isascii() or _is_utf8(line)):
+                raise _Refused("not valid UTF-8")
+            self._keys.clear()
+            self._any.decode(line)
+            if self._dotted or _RESERVED in line or ESCAPED_ASCII.search(line) or self._keys == [0]:
+                self._keys[:] = self._exact_keys(line)
+            if len(self._keys) != 1:
+                often = f"occurs {len(self._keys)} times" if self._keys else "is missing"
+                raise _Refused(f"primary key `{self.primary_key}` {often}")
+            if refused := key_refused(self.primary_key, self._keys[0]):
+                raise _Refused(refused)
+        except (msgspec.MsgspecError, ValueError, RecursionError, _Refused) as error:
+            into.rejects.append(Reject(line=number, reason=_reason(error), document=line))
+            return None
+        return str(self._keys[0]).encode()
+
+    def _exact_keys(self, line: bytes) -> list[object]:
+        """All the primary keys of a line, from a full reading of it. It may have no reserved names."""
+        document = parse_pairs(line)
+        assert isinstance(document, Pairs)
+        if reserved := reserved_field(document):
+            raise _Refused(f"the field `{reserved}` is reserved: no name may begin with `{RESERVED_PREFIX}`")
+        return list(find_keys(document, self.primary_key))
+
+
+class _Refused(Exception):
+    """A document that cannot be imported, with the reason."""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, _Refused):
+        return str(error)
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, msgspec.ValidationError):
+        return "not a JSON object"
+    return f"malformed JSON: {str(error).removeprefix('JSON is malformed: ')}"
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
