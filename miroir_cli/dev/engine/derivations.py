@@ -31,34 +31,40 @@ class Scope:
 
 def within(word: str, other: str, limit: int, *, prefix: bool) -> int | None:
     """Return the edit distance (swaps count once) if at most `limit`, to a prefix of `other` if asked."""
-    width = len(other)
-    before: list[int] = []
-    row = list(range(width + 1))
-    for i, letter in enumerate(word, 1):
-        current = [i] * (width + 1)
-        for j in range(max(1, i - limit), min(width, i + limit) + 1):
-            same = letter == other[j - 1]
-            low, high = j == max(1, i - limit), j == i + limit
-            cost = row[j - 1] + (not same)
-            if not low or j == 1:
-                cost = min(cost, current[j - 1] + 1)
-            if not high:
-                cost = min(cost, row[j] + 1)
-            if i > 1 and j > 1 and letter == other[j - 2] and word[i - 2] == other[j - 1]:
-                cost = min(cost, before[j - 2] + 1)
-            current[j] = cost
-        start, end = max(0, i - limit), min(width, i + limit)
-        if start > width or min(current[start : end + 1]) > limit:
-            return None
-        before, row = row, current
-    size = len(word)
-    if prefix:
-        best = min(row[max(0, size - limit) : min(width, size + limit) + 1])
-    elif abs(width - size) > limit:
-        return None
-    else:
-        best = row[width]
-    return best if best <= limit else None
+    return next((edits for edits in range(limit + 1) if _fits(word, other, edits, prefix)), None)
+
+
+def _fits(word: str, other: str, edits: int, prefix: bool) -> bool:
+    """Tell whether so many edits are enough."""
+    start = 0
+    for letter, target in zip(word, other, strict=False):
+        if letter != target:
+            break
+        start += 1
+    rest, goal = word[start:], other[start:]
+    if not rest:
+        return prefix or len(goal) <= edits
+    if not goal or not edits:
+        return not goal and len(rest) <= edits
+    swapped = len(rest) > 1 and len(goal) > 1 and rest[0] == goal[1] and rest[1] == goal[0]
+    if edits == 1:
+        if prefix:
+            return (
+                goal.startswith(rest[1:], 1)
+                or goal.startswith(rest[1:])
+                or goal.startswith(rest, 1)
+                or (swapped and goal.startswith(rest[2:], 2))
+            )
+        return (
+            rest[1:] == goal[1:] or rest[1:] == goal or rest == goal[1:] or (swapped and rest[2:] == goal[2:])
+        )
+    left = edits - 1
+    return (
+        _fits(rest[1:], goal[1:], left, prefix)
+        or _fits(rest[1:], goal, left, prefix)
+        or _fits(rest, goal[1:], left, prefix)
+        or (swapped and _fits(rest[2:], goal[2:], left, prefix))
+    )
 
 
 class Lexicon:

@@ -211,12 +211,17 @@ def _cheapest(
     """Split documents by the least cost among the places of a term, phrases by their first word."""
     words = index.words
     groups: dict[int, list[int]] = {}
+    known: dict[int, list[int] | None] = {}
 
     def gather(places: Sequence[int], docs: int | None) -> None:
         for place in places:
-            cost = cost_of(place & 0xFFFFFFFF)
-            if cost is not None and (docs is None or docs >> (place >> 32) & 1):
-                groups.setdefault(cost, []).append(place >> 32)
+            low = place & 0xFFFFFFFF
+            if low not in known:
+                cost = cost_of(low)
+                known[low] = None if cost is None else groups.setdefault(cost, [])
+            group = known[low]
+            if group is not None and (docs is None or docs >> (place >> 32) & 1):
+                group.append(place >> 32)
 
     gather(node.places(level, universe), None)
     for phrase in node.phrases(level):

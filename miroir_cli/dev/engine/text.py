@@ -124,20 +124,23 @@ class Tokenizer:
         lemma = normalize_word(raw)
         return Token(lemma, start, end, is_word=True, is_stop=raw in self._stop_words)
 
-    def words(self, text: str, offset: int) -> Iterator[tuple[int, str]]:
-        """Yield (position, word) of a field's text, the first word at `offset`.
+    def words(self, text: str, offset: int) -> tuple[list[int], list[str]]:
+        """Return the positions and the words of a field's text, the first word at `offset`.
 
         Neighbours are one apart, words parted by a hard separator eight; stop words take a
-        position but are not yielded.
+        position but are not returned.
         """
+        positions: list[int] = []
+        words: list[str] = []
         position, started, gap = offset, False, 0
         if self._plain:
             for raw, run in self._runs.findall(text):
                 if word := normalize_word(raw):
                     position += gap
                     gap = _gap(run)
-                    yield position, word
-            return
+                    positions.append(position)
+                    words.append(word)
+            return positions, words
         for token in self.tokens(text):
             if not token.is_word:
                 gap = HARD_DISTANCE if token.is_hard else max(gap, 1)
@@ -145,7 +148,9 @@ class Tokenizer:
                 position += max(gap, 1) if started else 0
                 started, gap = True, 0
                 if not token.is_stop:
-                    yield position, token.lemma
+                    positions.append(position)
+                    words.append(token.lemma)
+        return positions, words
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import bits
 from .derivations import Lexicon, documents_of
 from .fields import walk
+from .text import MAX_WORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,12 +27,13 @@ _GAP = 8
 
 
 class DocumentWords:
-    """One document's words with their places, and the number of words in each field."""
+    """One document's words with their places, side by side, and the number of words in each field."""
 
-    __slots__ = ("counts", "places")
+    __slots__ = ("counts", "places", "words")
 
     def __init__(self) -> None:
-        self.places: dict[str, list[int]] = {}
+        self.words: list[str] = []
+        self.places: list[int] = []
         self.counts: dict[int, int] = {}
 
 
@@ -40,32 +42,37 @@ def document_words(
 ) -> DocumentWords:
     """Cut a document's searchable values into words."""
     result = DocumentWords()
-    places, counts = result.places, result.counts
     ends: dict[int, int] = {}
     for name, value, _ in walk(document, selection):
         field = words.field_number(name)
         offset = ends[field] + _GAP if field in ends else 0
         ends[field] = offset
-        if offset >= MAX_POSITION:
+        text = _text(value)
+        if text is None or offset >= MAX_POSITION:
             continue
-        if isinstance(value, str):
-            text = value
-        elif isinstance(value, bool):
-            text = "true" if value else "false"
-        elif isinstance(value, (int, float)):
-            text = repr(value)
-        else:
-            continue
-        position = offset
-        for position, word in tokenizer.words(text, offset):
-            if position > MAX_POSITION:
-                break
-            if len(word) > 62 and len(word.encode()) > 250:
-                continue
-            places.setdefault(word, []).append(field << 16 | position)
-            counts[field] = counts.get(field, 0) + 1
-            ends[field] = position
+        positions, found = tokenizer.words(text, offset)
+        if positions and (positions[-1] > MAX_POSITION or len(text) > MAX_WORD_BYTES // 4):
+            kept = [
+                (position, word)
+                for position, word in zip(positions, found, strict=True)
+                if position <= MAX_POSITION and (len(word) <= 62 or len(word.encode()) <= MAX_WORD_BYTES)
+            ]
+            positions, found = [position for position, _ in kept], [word for _, word in kept]
+        if positions:
+            base = field << 16
+            result.words += found
+            result.places += [base | position for position in positions]
+            result.counts[field] = result.counts.get(field, 0) + len(found)
+            ends[field] = positions[-1]
     return result
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, (int, float)) else None
 
 
 class Words:
@@ -104,7 +111,7 @@ class Words:
         affected: dict[str, set[int]] = {}
         for number, words in removed:
             self.counts.pop(number, None)
-            for word in words.places:
+            for word in words.words:
                 affected.setdefault(word, set()).add(number)
         for word, numbers in affected.items():
             kept = [place for place in self.postings.get(word, ()) if place >> 32 not in numbers]
@@ -119,8 +126,12 @@ class Words:
         for number, words in added:
             self.counts[number] = words.counts
             base = number << 32
-            for word, places in words.places.items():
-                fresh.setdefault(word, []).extend([base | place for place in places])
+            for word, place in zip(words.words, words.places, strict=True):
+                known = fresh.get(word)
+                if known is None:
+                    fresh[word] = [base | place]
+                else:
+                    known.append(base | place)
         for word, occurrences in fresh.items():
             existing = self.postings.get(word)
             occurrences.sort()
