@@ -30,7 +30,7 @@ LAYERS = (
 
 DOORS = {
     "aiohttp": ("node/",),
-    "httpx": ("node/client.py",),
+    "httpx": ("node/",),
     "httpx_aiohttp": ("node/",),
     "pyarrow": ("documents/",),
     "rich": ("cli/", "dev/demo"),
