@@ -43,12 +43,26 @@ class Call:
         return self.node.keys.may_create_indexes(self.key)
 
     def json(self) -> Any:
-        """Decode the body."""
+        """Decode the body, which must say that it is JSON."""
+        if self.content_type != "application/json":
+            known = "Accepted values for the Content-Type header are: `application/json`"
+            if not self.content_type:
+                raise EngineError("missing_content_type", f"A Content-Type header is missing. {known}")
+            raise EngineError("invalid_content_type", f"The Content-Type `{self.content_type}` is invalid. {known}")
+        if not self.body.strip():
+            raise EngineError("missing_payload", "A json payload is missing.")
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             message = f"The json payload provided is malformed. `{error}`."
             raise EngineError("malformed_payload", message) from None
+
+    def object(self) -> dict[str, Any]:
+        """Decode the body, which must be an object."""
+        value = self.json()
+        if not isinstance(value, dict):
+            raise EngineError("bad_request", "Invalid value type: expected an object")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,19 +28,19 @@ class Incoming:
     skip_creation: bool
 
 
-def infer_primary_key(uid: str, document: dict[str, Any]) -> str:
+def infer_primary_key(document: dict[str, Any]) -> str:
     """Find the one field whose name ends in `id`, whatever its case."""
     candidates = [name for name in document if name.lower().endswith("id")]
     if not candidates:
         message = (
-            f"Index `{uid}`: The primary key inference failed as the engine did not find any field ending with"
+            "The primary key inference failed as the engine did not find any field ending with"
             " `id` in its name. Please specify the primary key manually using the `primaryKey` query parameter."
         )
         raise EngineError("index_primary_key_no_candidate_found", message)
     if len(candidates) > 1:
         candidates.sort()
         message = (
-            f"Index `{uid}`: The primary key inference failed as the engine found {len(candidates)} fields ending"
+            f"The primary key inference failed as the engine found {len(candidates)} fields ending"
             f" with `id` in their names: '{candidates[0]}' and '{candidates[1]}'. Please specify the primary key"
             " manually using the `primaryKey` query parameter."
         )
@@ -60,12 +60,12 @@ def _candidates(document: dict[str, Any], key: str) -> list[Any]:
     return found
 
 
-def document_id(uid: str, document: dict[str, Any], key: str) -> str:
+def document_id(document: dict[str, Any], key: str) -> str:
     """Return a document's id as text; raise what a task would fail with."""
     found = _candidates(document, key)
     if not found:
         text = encode(document).decode()
-        message = f"Index `{uid}`: Document doesn't have a `{key}` attribute: `{text}`."
+        message = f"Document doesn't have a `{key}` attribute: `{text}`."
         raise EngineError("missing_document_id", message)
     value = found[0]
     if isinstance(value, int) and not isinstance(value, bool):
@@ -74,7 +74,7 @@ def document_id(uid: str, document: dict[str, Any], key: str) -> str:
         return value
     shown = encode(value).decode()
     message = (
-        f"Index `{uid}`: Document identifier `{shown}` is invalid. A document identifier can be of type integer or"
+        f"Document identifier `{shown}` is invalid. A document identifier can be of type integer or"
         " string, only composed of alphanumeric characters (a-z A-Z 0-9), hyphens (-) and underscores (_), and can"
         " not be more than 511 bytes."
     )
@@ -109,6 +109,13 @@ def _check_geo(uid: str, id_: str, document: dict[str, Any]) -> None:
     raise EngineError("invalid_document_geo_field", f"Index `{uid}`: {message}")
 
 
+def _check_vectors(uid: str, document: dict[str, Any]) -> None:
+    vectors = document.get("_vectors")
+    if vectors is not None and not isinstance(vectors, dict):
+        shown = encode(vectors).decode()
+        raise EngineError("internal", f"Index `{uid}`: invalid type: `{shown}`, expected a map at line 1 column 1")
+
+
 def collect(index: Index, incoming: Incoming) -> tuple[int, list[Change]]:
     """Return the number of distinct ids sent and the changes; new documents get numbers here.
 
@@ -116,7 +123,7 @@ def collect(index: Index, incoming: Incoming) -> tuple[int, list[Change]]:
     """
     result: dict[str, dict[str, Any]] = {}
     for document in incoming.documents:
-        id_ = document_id(index.uid, document, incoming.primary_key)
+        id_ = document_id(document, incoming.primary_key)
         if not incoming.partial:
             result[id_] = document
             continue
@@ -124,8 +131,9 @@ def collect(index: Index, incoming: Incoming) -> tuple[int, list[Change]]:
         if base is None:
             base = index.document(index.numbers[id_]) if id_ in index.numbers else {}
         result[id_] = {**base, **document}
-    if index.settings.geo:
-        for id_, document in result.items():
+    for id_, document in result.items():
+        _check_vectors(index.uid, document)
+        if index.settings.geo:
             _check_geo(index.uid, id_, document)
     changes = []
     for id_, document in result.items():

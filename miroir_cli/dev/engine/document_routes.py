@@ -9,7 +9,7 @@ import msgspec
 from . import bits, filters
 from .call import Call, Entry, Result, accepted
 from .errors import EngineError, not_supported
-from .parameters import body_object, from_query, take
+from .parameters import from_query, take
 from .payloads import CSV, JSON, NDJSON, packed
 from .shape import select
 from .sorting import parse_sort, sorted_numbers
@@ -104,7 +104,7 @@ def _id_text(value: Any) -> str:
 
 def delete_by_filter(call: Call) -> Result:
     """`POST /indexes/{uid}/documents/delete`."""
-    body = take(body_object(call.body), {"filter": "any"}, "document")
+    body = take(call.object(), {"filter": "any"}, "document")
     if "filter" not in body:
         raise EngineError("missing_document_filter", "Missing field `filter`")
     wanted = body["filter"]
@@ -116,7 +116,7 @@ def delete_by_filter(call: Call) -> Result:
 
 def delete_all(call: Call) -> Result:
     """`DELETE /indexes/{uid}/documents`."""
-    return _enqueue_deletion(call, {"all": True}, {"providedIds": 0, "originalFilter": None})
+    return _enqueue_deletion(call, {"all": True}, {})
 
 
 def get_one(call: Call) -> Result:
@@ -136,11 +136,12 @@ def shown_document(index: Index, number: int, values: Mapping[str, Any]) -> Any:
     """Return a document as stored, cut to `fields`; `_vectors` only on demand."""
     fields = values.get("fields")
     body = index.bodies[number]
-    if (fields is None or fields == ["*"]) and b'"_vectors"' not in body:
+    if (fields is None or fields == ["*"]) and b'"_vectors"' not in body and not values.get("retrieveVectors"):
         return msgspec.Raw(body)
     document = index.document(number)
-    if not values.get("retrieveVectors"):
-        document.pop("_vectors", None)
+    vectors = document.pop("_vectors", None)
+    if values.get("retrieveVectors"):
+        document["_vectors"] = vectors or {}
     return document if fields is None or "*" in fields else select(document, fields)
 
 
@@ -154,7 +155,7 @@ def list_documents(call: Call) -> Result:
 
 def fetch_documents(call: Call) -> Result:
     """`POST /indexes/{uid}/documents/fetch`."""
-    return _fetch(call, take(body_object(call.body), _LIST_KINDS, "document"))
+    return _fetch(call, take(call.object(), _LIST_KINDS, "document"))
 
 
 def _fetch(call: Call, values: Mapping[str, Any]) -> Result:
@@ -163,12 +164,12 @@ def _fetch(call: Call, values: Mapping[str, Any]) -> Result:
     offset, limit = values.get("offset", 0), values.get("limit", 20)
     with call.node.lock:
         index = call.index()
-        kept = filters.evaluate(index, values.get("filter"), "invalid_document_filter")
+        kept = filters.evaluate(index, values.get("filter"), "invalid_document_filter", named=False)
         if "ids" in values:
             kept &= _by_ids(index, values["ids"])
         total = kept.bit_count()
         if values.get("sort"):
-            rules = parse_sort(index, values["sort"], "invalid_document_sort")
+            rules = parse_sort(index, values["sort"], "invalid_document_sort", named=False)
             numbers = sorted_numbers(index, rules, kept, offset + limit)[offset:]
         else:
             numbers = bits.lowest(kept, offset + limit)[offset:]

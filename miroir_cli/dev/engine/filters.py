@@ -23,8 +23,13 @@ _COMPARISONS = {">", ">=", "<", "<=", "TO"}
 _SHOWN = {"STARTS": "STARTS WITH", "NULL": "IS NULL", "EMPTY": "IS EMPTY"}
 
 
-def evaluate(index: Index, value: Any, code: str = "invalid_search_filter") -> int:
-    """Return the documents a request's filter keeps; None keeps all. Errors carry `code`."""
+def evaluate(
+    index: Index, value: Any, code: str = "invalid_search_filter", *, named: bool = True
+) -> int:
+    """Return the documents a request's filter keeps; None keeps all.
+
+    Errors carry `code`, and the index's name unless `named` is off.
+    """
     if value is None:
         return index.universe
     try:
@@ -33,7 +38,7 @@ def evaluate(index: Index, value: Any, code: str = "invalid_search_filter") -> i
         raise EngineError(code, str(error)) from None
     if tree is None:
         return index.universe
-    return _Evaluation(index, code).run(tree)
+    return _Evaluation(index, code, named=named).run(tree)
 
 
 def check(value: Any, code: str) -> Node | None:
@@ -75,11 +80,12 @@ def _refuse_contains(tree: Node, code: str) -> None:
 class _Evaluation:
     """One filter on one index."""
 
-    def __init__(self, index: Index, code: str) -> None:
+    def __init__(self, index: Index, code: str, *, named: bool) -> None:
         self.index, self.code = index, code
+        self.prefix = f"Index `{index.uid}`: " if named else ""
 
     def error(self, message: str) -> EngineError:
-        return EngineError(self.code, f"Index `{self.index.uid}`: {message}")
+        return EngineError(self.code, self.prefix + message)
 
     def run(self, tree: Node) -> int:
         _refuse_contains(tree, self.code)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from .settings import Settings
 from .words import Words, document_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .words import DocumentWords
 
@@ -44,6 +46,18 @@ class Prepared:
     added_facets: list[tuple[int, dict[str, FacetValues]]]
     removed_words: list[tuple[int, DocumentWords]]
     added_words: list[tuple[int, DocumentWords]]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector from walking a growing index over and over."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Index:
@@ -90,10 +104,11 @@ class Index:
 
     def load(self, rows: Iterable[tuple[int, str, bytes]]) -> None:
         """Fill an empty index from the store."""
-        changes = [
-            Change(number=number, id=id_, old=None, new=decode(body), body=body) for number, id_, body in rows
-        ]
-        self.apply(self.prepare(changes))
+        with _without_collector():
+            changes = [
+                Change(number=number, id=id_, old=None, new=decode(body), body=body) for number, id_, body in rows
+            ]
+            self.apply(self.prepare(changes))
         self._next = max(self.ids, default=-1) + 1
         self._free = sorted(set(range(self._next)) - set(self.ids))
 
@@ -199,13 +214,15 @@ class Index:
                 found[f"_geo.{axis}"] = FacetValues(numbers={float(geo[axis])})
         return found
 
-    def prepare(self, changes: Sequence[Change], stopped: Callable[[], bool] = lambda: False) -> Prepared:
+    def prepare(self, changes: Sequence[Change]) -> Prepared:
         """Do the slow part of `apply`; reads only what tasks change, so no lock is needed."""
+        with _without_collector():
+            return self._prepare(changes)
+
+    def _prepare(self, changes: Sequence[Change]) -> Prepared:
         prepared = Prepared(changes, [], [], [], [])
         tokenizer = self.settings.tokenizer
         for change in changes:
-            if stopped():
-                break
             if change.old is not None:
                 prepared.removed_facets.append((change.number, self.document_facets(change.old)))
                 words = document_words(change.old, tokenizer, self.word_selection, self.words)

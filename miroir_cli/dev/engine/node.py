@@ -104,6 +104,9 @@ class Node:
             if not creating or not task.order.get("mayCreate", True):
                 raise index_not_found(uid)
             index = self._new_index(uid, None)
+            with self.lock, self.store.transaction():
+                self.store.put_record("indexes", uid, index.record())
+                self.indexes[uid] = index
         return index
 
     def _commit(
@@ -143,11 +146,11 @@ class Node:
         primary_key = index.primary_key or requested
         if index.primary_key and requested and requested != index.primary_key and index.bodies:
             message = f"Index already has a primary key: `{index.primary_key}`."
-            raise EngineError("index_primary_key_already_exists", f"Index `{index.uid}`: {message}")
+            raise EngineError("index_primary_key_already_exists", message)
         if requested and not index.bodies:
             primary_key = requested
         if documents and primary_key is None:
-            primary_key = infer_primary_key(index.uid, documents[0])
+            primary_key = infer_primary_key(documents[0])
         incoming = Incoming(
             documents=documents,
             primary_key=primary_key or "",
@@ -220,6 +223,7 @@ class Node:
                 for uid in (left,) if swap.get("rename") else (left, right):
                     self.index(uid)
                 self._swap(left, right)
+                self.queue.rename({left: right, right: left}, before=task.uid)
             self.queue.finish(self.queue.succeeded(task, task.details))
         return task.details
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from .errors import EngineError, not_supported
 
 if TYPE_CHECKING:
@@ -18,21 +16,6 @@ Kinds = str  # "str", "int", "bool", "float", "strs" (list of strings), "any"
 def snake(name: str) -> str:
     """`hitsPerPage` -> `hits_per_page`."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-
-
-def body_object(body: bytes) -> dict[str, Any]:
-    """Decode a JSON body that must be an object; an empty body is an error of its own."""
-    if not body:
-        raise EngineError("bad_request", "Invalid value: expected an object, but found nothing")
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EngineError(
-            "malformed_payload", f"The json payload provided is malformed. `{error}`."
-        ) from None
-    if not isinstance(value, dict):
-        raise EngineError("bad_request", "Invalid value type: expected an object")
-    return value
 
 
 def take(values: Mapping[str, Any], kinds: Mapping[str, Kinds], prefix: str) -> dict[str, Any]:

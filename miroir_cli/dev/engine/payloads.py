@@ -1,15 +1,22 @@
-"""Document payloads: JSON, NDJSON and CSV to JSON objects."""
+"""Document payloads: if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+JSON, NDJSON and CSV to JSON objects."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 _DECODER = msgspec.json.Decoder()
@@ -47,9 +54,25 @@ def packed(body: bytes, content_type: str, delimiter: str) -> tuple[bytes, int]:
 
 def _ndjson_parts(body: bytes) -> list[bytes]:
     parts = [line for line in body.split(b"\n") if line.strip()]
-    for part in parts:
-        _DECODER.decode(part)
+    try:
+        for part in parts:
+            _DECODER.decode(part)
+    except msgspec.DecodeError:
+        return list(_streamed(body.decode()))
     return parts
+
+
+def _streamed(text: str) -> Iterator[bytes]:
+    """Yield values that follow each other on one line, or span several."""
+    decoder = json.JSONDecoder()
+    position = 0
+    while position < len(text):
+        if text[position].isspace():
+            position += 1
+            continue
+        _, end = decoder.raw_decode(text, position)
+        yield text[position:end].encode()
+        position = end
 
 
 def _csv_rows(body: bytes, delimiter: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .call import Call, Entry, Result, accepted
 from .document_routes import DOCUMENT_ROUTES
 from .errors import EngineError, not_supported
-from .parameters import body_object, from_query, snake, take
+from .parameters import from_query, snake, take
 from .search_routes import SEARCH_ROUTES
 from .settings import DEFAULTS, error_code, validated
 from .task_routes import TASK_ROUTES
@@ -78,14 +78,14 @@ def list_indexes(call: Call) -> Result:
 
 def create_index(call: Call) -> Result:
     """`POST /indexes`."""
-    body = take(body_object(call.body), {"uid": "any", "primaryKey": "str"}, "index")
+    body = take(call.object(), {"uid": "any", "primaryKey": "str"}, "index")
     if "uid" not in body:
         raise EngineError("missing_index_uid", "Missing field `uid`")
     uid = body["uid"]
     if not isinstance(uid, str) or not _UID.match(uid):
         message = (
-            f"`{uid}` is not a valid index uid. Index uid can be an integer or a string containing only alphanumeric"
-            " characters, hyphens (-) and underscores (_), and can not be more than 400 bytes."
+            f"Invalid value at `.uid`: `{uid}` is not a valid index uid. Index uid can be an integer or a string containing only alphanumeric"
+            " characters, hyphens (-) and underscores (_), and can not be more than 512 bytes."
         )
         raise EngineError("invalid_index_uid", message)
     call.node.keys.check_record(call.key, "indexes.create", uid)
@@ -101,7 +101,7 @@ def get_index(call: Call) -> Result:
 
 def update_index(call: Call) -> Result:
     """`PATCH /indexes/{uid}`: set the primary key."""
-    body = body_object(call.body)
+    body = call.object()
     for name in ("createdAt", "updatedAt"):
         if name in body:
             raise EngineError(f"immutable_index_{snake(name)}", f"Immutable field `{name}`")
@@ -114,7 +114,7 @@ def update_index(call: Call) -> Result:
 
 def delete_index(call: Call) -> Result:
     """`DELETE /indexes/{uid}`."""
-    return accepted(call.node.queue.enqueue(DELETE, call.uid()))
+    return accepted(call.node.queue.enqueue(DELETE, call.uid(), details={"deletedDocuments": None}))
 
 
 def swap_indexes(call: Call) -> Result:
@@ -142,7 +142,7 @@ def get_settings(call: Call) -> Result:
 
 def patch_settings(call: Call) -> Result:
     """`PATCH /indexes/{uid}/settings`."""
-    return _enqueue_settings(call, validated(body_object(call.body)))
+    return _enqueue_settings(call, validated(call.object()))
 
 
 def delete_settings(call: Call) -> Result:
@@ -191,7 +191,7 @@ def list_keys(call: Call) -> Result:
 
 def create_key(call: Call) -> Result:
     """`POST /keys`."""
-    return 201, call.node.keys.create(body_object(call.body))
+    return 201, call.node.keys.create(call.object())
 
 
 def get_key(call: Call) -> Result:
@@ -201,7 +201,7 @@ def get_key(call: Call) -> Result:
 
 def patch_key(call: Call) -> Result:
     """`PATCH /keys/{key}`."""
-    return 200, call.node.keys.change(call.path["key"], body_object(call.body))
+    return 200, call.node.keys.change(call.path["key"], call.object())
 
 
 def delete_key(call: Call) -> Result:
@@ -213,7 +213,7 @@ def delete_key(call: Call) -> Result:
 def _with_master_key(handler: Callable[[Call], Result]) -> Callable[[Call], Result]:
     def checked(call: Call) -> Result:
         if call.node.keys.master_key is None:
-            message = "Meilisearch is running without a master key. To access this API endpoint, you must have set one."
+            message = "Meilisearch is running without a master key. To access this API endpoint, you must have set a master key at launch."
             raise EngineError("missing_master_key", message)
         return handler(call)
 

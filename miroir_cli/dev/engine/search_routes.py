@@ -9,13 +9,13 @@ import msgspec
 from .call import Call, Entry, Result
 from .errors import EngineError, not_supported
 from .facet_search import facet_search
-from .parameters import SEARCH_KINDS, body_object, from_query, search_request, take
+from .parameters import SEARCH_KINDS, from_query, search_request, take
 from .search import search
 
 
 def search_post(call: Call) -> Result:
     """`POST /indexes/{uid}/search`."""
-    request = search_request(body_object(call.body))
+    request = search_request(call.object())
     with call.node.lock:
         return 200, search(call.index(), request)
 
@@ -52,7 +52,7 @@ def _joined_points(parts: list[str]) -> list[str]:
 
 def multi_search(call: Call) -> Result:
     """`POST /multi-search`, without federation."""
-    body = body_object(call.body)
+    body = call.object()
     if body.get("federation") is not None:
         raise not_supported("Federated multi-search")
     queries = body.get("queries")
@@ -88,7 +88,7 @@ def facet_search_post(call: Call) -> Result:
         "attributesToSearchOn": "strs", "rankingScoreThreshold": "float", "exhaustiveFacetCount": "bool",
         "vector": "any", "media": "any", "hybrid": "any", "locales": "any",
     }  # fmt: skip
-    body = body_object(call.body)
+    body = call.object()
     if "facetName" not in body:
         raise EngineError("missing_facet_search_facet_name", "Missing field `facetName`")
     if not isinstance(body["facetName"], str):

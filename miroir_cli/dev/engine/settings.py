@@ -23,7 +23,6 @@ DEFAULTS: dict[str, Any] = {
     "searchableAttributes": ["*"],
     "filterableAttributes": [],
     "sortableAttributes": [],
-    "foreignKeys": [],
     "rankingRules": list(RANKING_RULES),
     "stopWords": [],
     "nonSeparatorTokens": [],

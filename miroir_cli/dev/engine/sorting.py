@@ -28,9 +28,10 @@ class SortRule:
     point: tuple[float, float] | None = None
 
 
-def parse_sort(index: Index, texts: Sequence[str], code: str) -> list[SortRule]:
+def parse_sort(index: Index, texts: Sequence[str], code: str, *, named: bool = True) -> list[SortRule]:
     """Read `field:asc` and `_geoPoint(lat,lng):desc`; refuse what is not sortable with `code`."""
     sortable = index.settings["sortableAttributes"]
+    prefix = f"Index `{index.uid}`: " if named else ""
     rules: list[SortRule] = []
     for text in texts:
         name, _, direction = text.rpartition(":")
@@ -52,7 +53,7 @@ def parse_sort(index: Index, texts: Sequence[str], code: str) -> list[SortRule]:
                 if sortable
                 else ("This index does not have configured sortable attributes.")
             )
-            raise EngineError(code, f"Index `{index.uid}`: Attribute `{rule.field}` is not sortable. {has}")
+            raise EngineError(code, f"{prefix}Attribute `{rule.field}` is not sortable. {has}")
         rules.append(rule)
     return rules
 

@@ -75,6 +75,12 @@ class Store:
                 row = (key, msgspec.json.encode(record))
                 self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", row)
 
+    def update_task(self, uid: int, record: Any) -> None:
+        """Replace a task's record and leave its payload."""
+        with self.transaction():
+            row = (msgspec.json.encode(record), uid)
+            self._connection.execute("UPDATE tasks SET record = ? WHERE uid = ?", row)
+
     def delete_record(self, table: str, keys: Iterable[str | int]) -> None:
         """Delete rows of `tasks`, `indexes` or `keys`."""
         with self.transaction():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ _MOMENTS = {
     for side in ("before", "after")
     for name in ("EnqueuedAt", "StartedAt", "FinishedAt")
 }
+_UID = re.compile(r"[A-Za-z0-9_*-]{1,400}\Z")
 _LISTS = {"uids", "batchUids", "canceledBy", "types", "statuses", "indexUids"}
 
 
@@ -37,6 +39,8 @@ def _values(name: str, text: str) -> list[Any] | None:
         return [int(part) for part in parts]
     known = {"statuses": STATUSES, "types": TYPES}.get(name)
     if known is None:
+        if bad := next((part for part in parts if not _UID.match(part)), None):
+            raise EngineError("invalid_index_uid", f"`{bad}` is not a valid index uid.")
         return parts
     lower = {choice.lower(): choice for choice in known}
     for part in parts:
@@ -97,7 +101,7 @@ def get_task(call: Call) -> Result:
     """`GET /tasks/{uid}`."""
     text = call.path["task_uid"]
     if not text.isdigit():
-        raise EngineError("invalid_task_uid", f"Invalid value in parameter `task_uid`: `{text}`")
+        raise EngineError("invalid_task_uids", f"Task uid `{text}` is invalid. It should only contain numeric characters.")
     task = call.node.queue.tasks.get(int(text))
     if task is None:
         raise EngineError("task_not_found", f"Task `{text}` not found.")

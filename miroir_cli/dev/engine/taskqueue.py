@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import EngineError, error_body
 from .faults import Kind
-from .tasks import CANCEL, DELETION, DOCUMENTS, PRUNE, Task, TaskFilter, timestamp
+from .tasks import CANCEL, DOCUMENTS, PRUNE, Task, TaskFilter, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +121,14 @@ class Queue:
                 count += 1
         return count
 
+    def rename(self, names: dict[str, str], *, before: int) -> None:
+        """Follow indexes that swapped their names with the tasks they had so far."""
+        for task in list(self.tasks.values()):
+            if task.index_uid in names and task.uid < before:
+                renamed = replace(task, index_uid=names[task.index_uid])
+                self._store.update_task(task.uid, renamed.record())
+                self.tasks[task.uid] = renamed
+
     def forget(self, uids: list[int]) -> int:
         """Delete final tasks; return how many."""
         final = [uid for uid in uids if uid in self.tasks and self.tasks[uid].is_final()]
@@ -187,7 +195,7 @@ class Queue:
         return replace(task, status="succeeded", details=details, finished_at=timestamp(), order={})
 
     def _fail(self, task: Task, error: dict[str, Any]) -> None:
-        details = task.undone() if task.type in (DOCUMENTS, DELETION) else task.details
+        details = task.undone()
         if task.uid not in self.tasks:
             return
         failed = replace(

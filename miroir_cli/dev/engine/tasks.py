@@ -14,6 +14,7 @@ SWAP, CANCEL, PRUNE = "indexSwap", "taskCancelation", "taskDeletion"
 TYPES = (
     DOCUMENTS, "documentEdition", DELETION, SETTINGS, CREATE, DELETE, UPDATE, SWAP, CANCEL, PRUNE,
     "dumpCreation", "snapshotCreation", "export", "upgradeDatabase", "indexCompaction",
+    "networkTopologyChange", "dsrUpdate", "dsrClear",
 )  # fmt: skip
 
 
