@@ -219,12 +219,19 @@ class NodeClient:
     async def settings(self, uid: str) -> dict[str, Any]:
         return self._object(await self.get(f"indexes/{segment(uid)}/settings"))
 
-    async def tasks(self, **params: Any) -> dict[str, Any]:
+    async def tasks(self, *, timeout: float | None = None, **params: Any) -> dict[str, Any]:
         """`GET /tasks`: {"results": [...], "total", "limit", "from", "next"}."""
-        return self._object(await self.get("tasks", params=params))
+        page = self._object(await self.get("tasks", params=params, timeout=timeout))
+        results = page.get("results")
+        if not isinstance(results, list) or not all(_is_task(task) for task in results):
+            raise self._strange()
+        return page
 
     async def task(self, uid: int) -> dict[str, Any]:
-        return self._object(await self.get(f"tasks/{uid}"))
+        task = self._object(await self.get(f"tasks/{uid}"))
+        if not _is_task(task):
+            raise self._strange()
+        return task
 
     async def top_task(self) -> int:
         """Highest task uid that this node's disk has given out; -1 when it never had a task."""
@@ -381,13 +388,25 @@ class NodeClient:
 
     def _object(self, found: Any) -> dict[str, Any]:
         if not isinstance(found, dict):
-            raise NodeUnavailable(f"node `{self.name}` answered a body of an unknown shape", node=self.name, sent=True)
+            raise self._strange()
         return found
+
+    def _strange(self) -> NodeUnavailable:
+        return NodeUnavailable(f"node `{self.name}` answered a body of an unknown shape", node=self.name, sent=True)
 
 
 def segment(text: str) -> str:
     """One segment of a path: a slash in it cannot lead elsewhere."""
     return quote(text, safe="")
+
+
+def _is_task(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("uid"), int)
+        and isinstance(value.get("status"), str)
+        and isinstance(value.get("type"), str)
+    )
 
 
 def _error_body(response: httpx.Response) -> dict[str, Any] | None:

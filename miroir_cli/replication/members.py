@@ -15,7 +15,7 @@ import msgspec
 
 from miroir_cli.errors import EpochStale, ForeignNode, MiroirError, NodeRefusal, NodeTaskFailed
 from miroir_cli.model import RESERVED_INDEX, IndexMap, NodeName, ReplicaState
-from miroir_cli.node.client import Accepted, NodeClient, Refused
+from miroir_cli.node.client import Accepted, Answer, NodeClient
 from miroir_cli.store.records import ClusterRecord, Member
 
 if TYPE_CHECKING:
@@ -35,39 +35,55 @@ class Roll:
 async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = None) -> Roll:
     """Check every node's marker before writing; new nodes get one.
 
-    A member whose disk is not the one we knew has all its replicas marked `lost`. Raises `ForeignNode` for a node of
+    A member whose disk is not the one we knew (no marker, or fewer tasks than it has had) has all its replicas marked
+    `lost`. Raises `ForeignNode` for a node of
     another cluster, `EpochStale` when a node knows a newer state than this store, and the node's own error when one
     of `required` does not answer.
     """
-    record = await cluster.store.found(name=cluster.topology.cluster.name)
+    await cluster.store.found(name=cluster.topology.cluster.name)
     known = await cluster.store.members()
-    markers = await cluster.fleet.each(_read_marker)
-    absent: dict[NodeName, MiroirError] = {}
-    for name, marker in markers.items():
-        if isinstance(marker, MiroirError):
-            absent[name] = marker
-            continue
-        client = cluster.fleet[name]
-        if marker is not None:
-            _check_marker(client, marker, record)
-        elif name in known:
-            await _lose(cluster, client)
-        if marker is None or name not in known:
-            await _welcome(cluster, client, record)
+    disks = await cluster.fleet.each(_read_disk)
+    record = await cluster.store.found(name=cluster.topology.cluster.name)
+    absent = {name: disk for name, disk in disks.items() if isinstance(disk, MiroirError)}
+    present = {name: disk for name, disk in disks.items() if isinstance(disk, Disk)}
+    for name, disk in present.items():
+        if disk.marker is not None:
+            _check_marker(cluster.fleet[name], disk.marker, record)
+    for name, disk in present.items():
+        member = known.get(name)
+        if member is not None and not disk.is_of(member):
+            await _lose(cluster, cluster.fleet[name])
+        if member is None or not disk.is_of(member):
+            await _welcome(cluster, cluster.fleet[name], record)
     for name in required or ():
         if name in absent:
             raise absent[name]
-    return Roll(present=tuple(name for name in markers if name not in absent), absent=absent)
+    return Roll(present=tuple(present), absent=absent)
 
 
-async def _read_marker(client: NodeClient) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """What a node shows of its disk: the marker (None: it has none) and its highest task uid."""
+
+    marker: dict[str, Any] | None
+    top_task: int
+
+    def is_of(self, member: Member) -> bool:
+        """Whether it can be the disk that was enrolled. `member` must have been read before the disk was."""
+        return self.marker is not None and self.top_task >= member.top_task
+
+
+async def _read_disk(client: NodeClient) -> Disk:
     await client.version()
     try:
-        return await client.get_document(RESERVED_INDEX, MARKER)
+        marker: dict[str, Any] | None = await client.get_document(RESERVED_INDEX, MARKER)
     except NodeRefusal as error:
-        if error.status == 404:
-            return None
-        raise
+        if error.status != 404:
+            raise
+        marker = None
+    if marker is not None and "cluster_id" not in marker:
+        marker = None  # only `publish` was here since the disk was emptied
+    return Disk(marker=marker, top_task=await client.top_task())
 
 
 def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRecord) -> None:
@@ -90,9 +106,7 @@ def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRec
 
 async def _welcome(cluster: Cluster, client: NodeClient, record: ClusterRecord) -> None:
     """Write the marker and wait for it; the node is a member from then on."""
-    answer = await _put(client, [_marker(cluster, client, record)])
-    if isinstance(answer, Refused):
-        raise answer.error
+    answer = await _put(client, [_marker(client, record)])
     if not isinstance(answer, Accepted):
         raise answer.error
     task = await client.wait_task(answer.task, timeout=60.0)
@@ -103,15 +117,14 @@ async def _welcome(cluster: Cluster, client: NodeClient, record: ClusterRecord) 
     await cluster.store.enrol(Member(name=client.name, url=client.node.url, top_task=answer.task))
 
 
-async def suspect(cluster: Cluster, uid: str, client: NodeClient) -> bool:
+async def suspect(cluster: Cluster, client: NodeClient) -> bool:
     """A node behaved as if its disk were another one (rule N1): confirm, and mark its replicas `lost` if so."""
+    member = (await cluster.store.members()).get(client.name)
     try:
-        marker = await _read_marker(client)
-        top = await client.top_task()
+        disk = await _read_disk(client)
     except MiroirError:
         return False
-    member = (await cluster.store.members()).get(client.name)
-    if marker is not None and (member is None or top >= member.top_task):
+    if member is None or disk.is_of(member):
         return False
     await _lose(cluster, client)
     return True
@@ -120,22 +133,29 @@ async def suspect(cluster: Cluster, uid: str, client: NodeClient) -> bool:
 async def _lose(cluster: Cluster, client: NodeClient) -> None:
     for index in await cluster.store.indexes():
         map = await cluster.store.map(index.uid)
-        shards = [r.shard for r in map.replicas if r.node == client.name] if map else []
+        shards = [
+            replica.shard
+            for replica in (map.replicas if map else ())
+            if replica.node == client.name and replica.state is not ReplicaState.LOST
+        ]
         await cluster.store.mark(index.uid, {client.name: shards}, state=ReplicaState.LOST)
 
 
 async def publish(cluster: Cluster, uid: str, *, deleted: bool = False) -> None:
-    """Copy what the store knows of an index to every node that answers; it is queued there, not waited for."""
+    """Copy what the store knows of an index to every node that answers; it is queued there, not waited for.
+
+    The marker's epoch is changed, the rest of it never written: an emptied disk must not get a marker here.
+    """
     record = await cluster.store.cluster()
     if record is None:
         return
     map = await cluster.store.map(uid)
 
     async def put(client: NodeClient) -> None:
-        documents = [_marker(cluster, client, record)]
+        documents: list[dict[str, Any]] = [{"id": MARKER, "epoch": record.epoch}]
         if map is not None and not deleted:
             documents.append(_manifest(map))
-        await _put(client, documents)
+        await _put(client, documents, method="PUT")
         if deleted:
             await client.write("DELETE", f"indexes/{RESERVED_INDEX}/documents/index-{uid}", timeout=10.0)
 
@@ -143,9 +163,9 @@ async def publish(cluster: Cluster, uid: str, *, deleted: bool = False) -> None:
     await cluster.fleet.each(put, names=[name for name in members if name in cluster.fleet])
 
 
-async def _put(client: NodeClient, documents: list[dict[str, Any]]) -> Any:
+async def _put(client: NodeClient, documents: list[dict[str, Any]], *, method: str = "POST") -> Answer:
     return await client.write(
-        "POST",
+        method,
         f"indexes/{RESERVED_INDEX}/documents",
         content=msgspec.json.encode(documents),
         params={"primaryKey": "id"},
@@ -153,7 +173,7 @@ async def _put(client: NodeClient, documents: list[dict[str, Any]]) -> Any:
     )
 
 
-def _marker(cluster: Cluster, client: NodeClient, record: ClusterRecord) -> dict[str, Any]:
+def _marker(client: NodeClient, record: ClusterRecord) -> dict[str, Any]:
     return {
         "id": MARKER,
         "name": record.name,

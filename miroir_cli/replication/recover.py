@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import MiroirError, WriteUnknown
+from miroir_cli.errors import WriteUnknown
 from miroir_cli.model import Index, Intent, IntentState, IntentTarget, NodeName, ShardId, WriteKind
 from miroir_cli.replication.members import publish
 from miroir_cli.replication.verdict import Part, Sent, judge_recovery
@@ -13,10 +14,6 @@ from miroir_cli.replication.verdict import Part, Sent, judge_recovery
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.node.client import NodeClient
-
-GRACE = 2.0
-"""Seconds after which no request of a dead process can still be taken in by a node (the fence on one host; the
-longest lateness measured was 0.07 s)."""
 
 PAGE = 1000
 
@@ -30,20 +27,16 @@ async def recover(cluster: Cluster, index: Index) -> Intent | None:
     newest = await cluster.store.newest_intent(index.uid)
     if newest is None or newest.state is not IntentState.OPEN:
         return None
-    await asyncio.sleep(GRACE)
-    members = await cluster.store.members()
-    found = await cluster.fleet.each(
-        lambda client: find_tasks(client, newest, above=members[client.name].top_task),
-        names=[target.node for target in newest.targets if target.node in cluster.fleet],
-    )
+    above = await newest_known(cluster, newest)
+    fenced = await fence(cluster, [target.node for target in newest.targets])
+    found = await cluster.fleet.each(lambda client: find_tasks(client, newest, above=above[client.name]), names=fenced)
     answers: dict[NodeName, tuple[Part, ...]] = {}
     for target in newest.targets:
         tasks = found.get(target.node)
         if isinstance(tasks, dict):
-            answers[target.node] = _parts(newest, target, tasks)
+            answers[target.node] = _parts(newest, target, tasks, rest=Sent.REFUSED)
         else:
-            reason = tasks.message if isinstance(tasks, MiroirError) else None
-            answers[target.node] = (Part(shards=target.shards, sent=Sent.UNKNOWN, reason=reason),)
+            answers[target.node] = _parts(newest, target, {}, rest=Sent.UNKNOWN)
     closed, marked = await cluster.store.close_intent(
         newest, lambda intent, in_sync: judge_recovery(intent, in_sync, answers)
     )
@@ -57,26 +50,61 @@ async def recover(cluster: Cluster, index: Index) -> Intent | None:
     return closed
 
 
-def _parts(intent: Intent, target: IntentTarget, tasks: dict[str, int]) -> tuple[Part, ...]:
-    """What a fenced node that answered has of an intent; what it does not have it never will."""
-    parts: list[Part] = []
-    here: set[ShardId] = set()
+async def fence(cluster: Cluster, names: Iterable[NodeName]) -> tuple[NodeName, ...]:
+    """Wait until nothing that a dead process sent can still reach these nodes; those for which that is certain.
+
+    A node must answer first: one that is frozen takes in what waits in its sockets when it continues, however late.
+    """
+    patience = cluster.patience
+    asked = await cluster.fleet.each(
+        lambda client: client.health(timeout=patience.answer), names=[name for name in names if name in cluster.fleet]
+    )
+    answered = tuple(name for name, error in asked.items() if error is None)
+    if answered:
+        await asyncio.sleep(patience.grace)
+    return answered
+
+
+async def newest_known(cluster: Cluster, intent: Intent) -> dict[NodeName, int]:
+    """For each target the newest task of the intent's index that was accounted for before the intent was sent."""
+    pending = await cluster.store.pending(intent.uid)
+    newest: dict[NodeName, int] = {}
+    for target in intent.targets:
+        known = pending.known.get(target.node, frozenset()) - {piece.task for piece in target.pieces}
+        lane = pending.lanes.get(target.node)
+        newest[target.node] = max([*known, lane.looked if lane else -1])
+    return newest
+
+
+def _parts(intent: Intent, target: IntentTarget, tasks: dict[str, int], *, rest: Sent) -> tuple[Part, ...]:
+    """What a node has of an intent: the tasks recorded before, those found now, and what is said of the rest.
+
+    What a fenced node does not have it never will.
+    """
+    parts = [
+        Part(shards=piece.shards, sent=Sent.ACCEPTED, task=piece.task, documents=piece.documents)
+        for piece in target.pieces
+    ]
+    here = {shard for piece in target.pieces for shard in piece.shards}
+    recorded = {piece.task for piece in target.pieces}
     for metadata, task in tasks.items():
+        if task in recorded:
+            continue
         suffix = metadata[len(intent.metadata) :].removeprefix(":")
         shards = frozenset(ShardId(int(shard)) for shard in suffix.split(",")) if suffix else target.shards
         documents = target.documents if shards == target.shards else None
         parts.append(Part(shards=shards, sent=Sent.ACCEPTED, task=task, documents=documents))
         here |= shards
     if target.shards - here:
-        parts.append(Part(shards=target.shards - here, sent=Sent.REFUSED))
+        parts.append(Part(shards=target.shards - here, sent=rest))
     return tuple(parts)
 
 
 async def find_tasks(client: NodeClient, intent: Intent, *, above: int) -> dict[str, int]:
     """The tasks of a node that carry an intent: their metadata and uids. Looks at the newest tasks of the index.
 
-    A settings task carries no metadata: it is the intent's when its uid is above all that were recorded of the node,
-    for only the holder of the order lock sends settings.
+    A settings task carries no metadata: it is the intent's when its uid is above all tasks of the index that were
+    recorded of the node, for only the holder of the order lock sends settings.
     """
     if intent.kind is WriteKind.SETTINGS:
         page = await client.tasks(indexUids=intent.uid, types="settingsUpdate", limit=1)
@@ -85,7 +113,9 @@ async def find_tasks(client: NodeClient, intent: Intent, *, above: int) -> dict[
     found: dict[str, int] = {}
     start: int | None = None
     while True:
-        params = {"indexUids": intent.uid, "limit": PAGE} | ({"from": start} if start is not None else {})
+        params: dict[str, Any] = {"indexUids": intent.uid, "limit": PAGE}
+        if start is not None:
+            params["from"] = start
         page = await client.tasks(**params)
         for task in page["results"]:
             metadata = task.get("customMetadata") or ""

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from miroir_cli.errors import MiroirError, NodeUnavailable
-from miroir_cli.replication.members import publish
-from miroir_cli.replication.verdict import Look, Sight, TaskView, judge_settling, stored_on
+from miroir_cli.errors import IndexNotFound, MiroirError, NodeUnavailable
+from miroir_cli.model import IntentState
+from miroir_cli.replication.members import publish, suspect
+from miroir_cli.replication.verdict import Look, Sight, TaskView, gone, judge_settling, stored_on
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Index, Intent, IntentState, NodeName, ShardId
+    from miroir_cli.model import Index, Intent, NodeName, ShardId
     from miroir_cli.node.client import NodeClient
     from miroir_cli.store.records import Pending
-
-SILENCE_LIMIT = 10.0
-"""Seconds without an answer after which a node that others are ahead of is left behind."""
-
-LAG_LIMIT = 60.0
-"""Seconds without progress in a node's queue after which the same is done."""
 
 PAGE = 1000
 POLL_FIRST = 0.02
@@ -54,6 +49,15 @@ class Settled:
     silent: Mapping[NodeName, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standstill:
+    """A node's queue as it was last seen to move: the tasks of the index, and how far the batch in hand was."""
+
+    tasks: Mapping[int, TaskView]
+    since: float
+    batch: object = None
+
+
 class Settler:
     """Repeated looks at one index: remembers since when a node has been silent or stuck."""
 
@@ -61,20 +65,30 @@ class Settler:
         self.cluster = cluster
         self.index = index
         self._silent_since: dict[NodeName, float] = {}
-        self._progress: dict[NodeName, tuple[object, float]] = {}
+        self._stuck: dict[NodeName, Standstill] = {}
         self._last: tuple[object, Settled] | None = None
 
     async def look(self) -> Settled:
-        """One round: ask every node of the index at once, decide what can be decided, record it."""
+        """One round: ask every node of the index at once, decide what can be decided, record it.
+
+        Raises `IndexNotFound` when the index was deleted meanwhile, even if it was created anew.
+        """
         pending = await self.cluster.store.pending(self.index.uid)
+        if pending.incarnation != self.index.incarnation:
+            raise IndexNotFound(f"index `{self.index.uid}` was deleted meanwhile", hint="run `miroir index list`")
         found = await self.cluster.fleet.each(
             lambda client: self._tasks(client, pending.lanes[client.name].looked + 1),
             names=[name for name in pending.lanes if name in self.cluster.fleet],
         )
         looks = {name: look for name, look in found.items() if isinstance(look, Look)}
         silent = {name: error.message for name, error in found.items() if isinstance(error, MiroirError)}
-        sight = Sight(looks=looks, given_up=await self._given_up(pending, looks, silent))
-        signature = (pending.newest, pending.settled, tuple(sorted(sight.given_up)), _signature(looks))
+        await self._doubt(pending, looks)
+        sight = Sight(
+            looks=looks,
+            expected=frozenset(intent.metadata for intent in pending.intents if intent.state is IntentState.SENT),
+            given_up=await self._given_up(pending, looks, silent),
+        )
+        signature = (pending, looks, sorted(sight.given_up))
         if self._last is not None and self._last[0] == signature:
             return self._last[1]
         ended, marked = await self.cluster.store.settle_intents(
@@ -82,29 +96,22 @@ class Settler:
         )
         if marked.stale:
             await publish(self.cluster, self.index.uid)
-        settled = pending.settled + len(ended) if ended else pending.settled
-        if ended:
-            settled = ended[-1].n
-        after = (await self.cluster.store.pending(self.index.uid)) if ended else pending
-        outcomes = tuple(_outcome(intent, after) for intent in ended)
-        result = Settled(
-            settled=settled,
-            outstanding=pending.newest - settled,
-            done=outcomes,
-            stale=marked.stale,
-            silent=silent,
-        )
-        quiet = Settled(settled=settled, outstanding=result.outstanding, silent=silent)
-        self._last = (
-            ((pending.newest, settled, tuple(sorted(sight.given_up)), _signature(looks)), quiet) if not ended else None
-        )
-        return result
+        settled = ended[-1].n if ended else pending.settled
+        quiet = Settled(settled=settled, outstanding=max(0, pending.newest - settled), silent=silent)
+        self._last = None if ended else (signature, quiet)
+        if not ended and not marked.stale:
+            return quiet
+        after = await self.cluster.store.pending(self.index.uid)
+        return replace(quiet, done=tuple(_outcome(intent, after) for intent in ended), stale=marked.stale)
 
     async def _tasks(self, client: NodeClient, start: int) -> Look:
         """All tasks of the index on a node from a uid on, oldest first."""
         tasks: dict[int, TaskView] = {}
+        limit = self.cluster.patience.answer
         while True:
-            page = await client.tasks(indexUids=self.index.uid, limit=PAGE, reverse="true", **{"from": start})
+            page = await client.tasks(
+                timeout=limit, indexUids=self.index.uid, limit=PAGE, reverse="true", **{"from": start}
+            )
             for task in page["results"]:
                 view = _view(task)
                 tasks[view.uid] = view
@@ -115,47 +122,66 @@ class Settler:
                 return Look(tasks=tasks, complete=False)
             start = following
 
+    async def _doubt(self, pending: Pending, looks: Mapping[NodeName, Look]) -> None:
+        """Make sure of the identity of nodes that have no trace of a task that they had accepted."""
+        doubted = {
+            target.node
+            for intent in pending.intents
+            if intent.state is IntentState.SENT
+            for target in intent.targets
+            for piece in target.pieces
+            if gone(piece, looks.get(target.node))
+        }
+        for name in sorted(doubted & {node for nodes in pending.in_sync.values() for node in nodes}):
+            await suspect(self.cluster, self.cluster.fleet[name])
+
     async def _given_up(
         self, pending: Pending, looks: Mapping[NodeName, Look], silent: Mapping[NodeName, str]
     ) -> dict[NodeName, str]:
         """Nodes that have been silent, or whose queue has not moved, for longer than the limits."""
         now = time.monotonic()
-        given_up: dict[NodeName, str] = {}
+        given_up = {
+            name: f"node `{name}` is not in the topology file"
+            for name in pending.lanes
+            if name not in self.cluster.fleet
+        }
         for name, message in silent.items():
             since = self._silent_since.setdefault(name, now)
-            if now - since >= SILENCE_LIMIT:
+            if now - since >= self.cluster.patience.silence:
                 given_up[name] = f"{message} (for {now - since:.0f} s)"
-        for name in pending.lanes:
-            if name not in self.cluster.fleet:
-                given_up[name] = f"node `{name}` is not in the topology file"
         for name, look in looks.items():
             self._silent_since.pop(name, None)
-            token: object = tuple((task.uid, task.status) for task in look.tasks.values())
-            before = self._progress.get(name)
-            if not any(not task.final for task in look.tasks.values()):
-                self._progress.pop(name, None)
-                continue
-            if before is not None and now - before[1] >= LAG_LIMIT / 4:
-                token = (token, await self._batch_progress(name))
-            if before is None or before[0] != token:
-                self._progress[name] = (token, now)
-            elif now - before[1] >= LAG_LIMIT:
-                given_up[name] = f"node `{name}` has made no progress for {now - before[1]:.0f} s"
+            if await self._stands_still(name, look, now=now):
+                given_up[name] = f"node `{name}` has made no progress for {now - self._stuck[name].since:.0f} s"
         return given_up
+
+    async def _stands_still(self, name: NodeName, look: Look, *, now: float) -> bool:
+        """Whether no task of the index has moved for `lag` seconds, nor the batch in hand, whosever it is."""
+        if all(task.final for task in look.tasks.values()):
+            self._stuck.pop(name, None)
+            return False
+        before = self._stuck.get(name)
+        if before is None or before.tasks != look.tasks:
+            self._stuck[name] = Standstill(tasks=look.tasks, since=now)
+            return False
+        waited, lag = now - before.since, self.cluster.patience.lag
+        if before.batch is None and waited >= lag / 4:
+            self._stuck[name] = before = replace(before, batch=await self._batch_progress(name))
+        if waited < lag:
+            return False
+        batch = await self._batch_progress(name)
+        if batch == before.batch:
+            return True
+        self._stuck[name] = Standstill(tasks=look.tasks, since=now, batch=batch)
+        return False
 
     async def _batch_progress(self, name: NodeName) -> object:
         """How far the node's current batch is; a long batch changes nothing else for minutes."""
         try:
             batches = await self.cluster.fleet[name].get("batches", params={"statuses": "processing", "limit": 1})
         except MiroirError:
-            return None
-        return str([batch.get("progress") for batch in batches.get("results", [])])
-
-
-def _signature(looks: Mapping[NodeName, Look]) -> object:
-    return tuple(
-        (name, tuple((task.uid, task.status) for task in looks[name].tasks.values())) for name in sorted(looks)
-    )
+            return "unknown"
+        return str([(batch.get("uid"), batch.get("progress")) for batch in batches.get("results", [])])
 
 
 def _view(task: Mapping[str, object]) -> TaskView:

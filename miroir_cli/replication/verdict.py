@@ -146,9 +146,14 @@ class Look:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """One look at all nodes: a node without a look did not answer. `given_up` names the nodes that have been silent
-    or without progress for too long, with the reason."""
+    or without progress for too long, with the reason.
+
+    `expected`: the metadata of the intents whose tasks were recorded before the look began. Of any other one a missing
+    task means nothing: it may have been sent after its node was asked.
+    """
 
     looks: Mapping[NodeName, Look]
+    expected: frozenset[str]
     given_up: Mapping[NodeName, str] = field(default_factory=dict)
 
 
@@ -183,6 +188,8 @@ def _settle_one(intent: Intent, in_sync: Mapping[ShardId, set[NodeName]], sight:
         return None
     if intent.state is not IntentState.SENT:
         return Verdict(n=intent.n, state=intent.state)
+    if intent.metadata not in sight.expected:
+        return None
     stale: dict[NodeName, set[ShardId]] = {}
     failed: set[ShardId] = set()
     reasons: list[str] = []
@@ -235,9 +242,14 @@ def fate_of(target: IntentTarget, shard: ShardId, sight: Sight, *, kind: WriteKi
         return Fate.STORED, None
     if target.node in sight.given_up:
         return Fate.SILENT, sight.given_up[target.node]
-    if look is not None and task is None and look.complete:
+    if gone(piece, look):
         return Fate.MISSED, f"task {piece.task} is gone from node `{target.node}`"
     return Fate.PENDING, None
+
+
+def gone(piece: Piece, look: Look | None) -> bool:
+    """Whether a node that answered has no trace of a task that it had accepted before it was asked."""
+    return look is not None and look.complete and piece.task not in look.tasks
 
 
 def _audit(

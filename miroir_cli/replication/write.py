@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,18 +14,14 @@ from miroir_cli.errors import AuthenticationFailed, NodeRefusal, NodeUnavailable
 from miroir_cli.model import Index, Intent, IntentState, IntentTarget, Json, NodeName, ShardId, WriteKind
 from miroir_cli.node.client import Accepted, Answer, NodeClient, Refused, segment
 from miroir_cli.replication.members import publish, suspect
-from miroir_cli.replication.recover import find_tasks, recover
+from miroir_cli.replication.recover import find_tasks, newest_known, recover
 from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.store.records import BatchRecord, InSync, Verdict
 
-LOOKUP = 1.0
-"""Seconds for which a request without an answer is looked up among its node's tasks (rule W4)."""
-
-BUSY_RETRY = 10.0
-"""Seconds for which a node that says it is busy (408, 429, 503) is asked again while the others wait."""
+LOOKUP_PAUSE = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +87,7 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
         body=outgoing.body,
         batch=outgoing.batch,
     )
-    sending = Sending(cluster, index, intent, outgoing)
+    sending = Sending(cluster, index, intent, outgoing, above=await newest_known(cluster, intent))
     answers = await sending.run()
     closed, marked = await cluster.store.close_intent(intent, partial(_judge, answers))
     if marked.stale:
@@ -121,21 +118,28 @@ def _judge(answers: Answers, intent: Intent, in_sync: InSync) -> Verdict:
 class Sending:
     """The requests of one intent, to all its targets at once."""
 
-    def __init__(self, cluster: Cluster, index: Index, intent: Intent, outgoing: Outgoing) -> None:
+    def __init__(
+        self, cluster: Cluster, index: Index, intent: Intent, outgoing: Outgoing, *, above: Mapping[NodeName, int]
+    ) -> None:
         self.cluster = cluster
         self.index = index
         self.intent = intent
         self.outgoing = outgoing
+        self.above = above
+        self.doubted: list[NodeClient] = []
         self.refusal: Refused | None = None
         self.bytes_sent: dict[NodeName, int] = {}
 
     async def run(self) -> Answers:
+        """The answers of all targets, once the identity of those that gave reason to doubt it is settled."""
         members = await self.cluster.store.members()
         async with asyncio.TaskGroup() as group:
             tasks = {
                 target.node: group.create_task(self._to_target(target, members[target.node].top_task))
                 for target in self.intent.targets
             }
+        for client in self.doubted:
+            await suspect(self.cluster, client)
         return {node: task.result() for node, task in tasks.items()}
 
     async def _to_target(self, target: IntentTarget, top_task: int) -> tuple[Part, ...]:
@@ -168,10 +172,10 @@ class Sending:
             return _refused(shards, answer.error.message)
         if isinstance(answer, Accepted):
             if answer.task <= top_task:
-                await suspect(self.cluster, self.index.uid, client)
+                self.doubted.append(client)
                 return Part(shards=shards, sent=Sent.UNKNOWN, reason=f"node `{client.name}` is not the disk we knew")
             return Part(shards=shards, sent=Sent.ACCEPTED, task=answer.task, documents=documents)
-        task = await self._look_up(client, target, shards, above=top_task)
+        task = await self._look_up(client, target, shards)
         if task is not None:
             return Part(shards=shards, sent=Sent.ACCEPTED, task=task, documents=documents)
         return Part(shards=shards, sent=Sent.UNKNOWN, reason=answer.error.message)
@@ -183,7 +187,7 @@ class Sending:
         params = dict(self.outgoing.params)
         if self.outgoing.kind is not WriteKind.SETTINGS:
             params["customMetadata"] = self._metadata(target, shards)
-        deadline = asyncio.get_running_loop().time() + BUSY_RETRY
+        deadline = asyncio.get_running_loop().time() + self.cluster.patience.busy
         pause = 0.1
         while True:
             answer = await client.write(
@@ -200,22 +204,19 @@ class Sending:
             await asyncio.sleep(wait)
             pause *= 2
 
-    async def _look_up(
-        self, client: NodeClient, target: IntentTarget, shards: frozenset[ShardId], *, above: int
-    ) -> int | None:
+    async def _look_up(self, client: NodeClient, target: IntentTarget, shards: frozenset[ShardId]) -> int | None:
+        """The task that a request without an answer made after all (rule W4), if its node shows it soon."""
         wanted = self._metadata(target, shards)
-        deadline = asyncio.get_running_loop().time() + LOOKUP
-        while True:
-            try:
-                async with asyncio.timeout(LOOKUP):
-                    found = await find_tasks(client, self.intent, above=above)
-            except (NodeUnavailable, NodeRefusal, AuthenticationFailed, TimeoutError):
-                found = {}
-            if wanted in found:
-                return found[wanted]
-            if asyncio.get_running_loop().time() + 0.2 > deadline:
-                return None
-            await asyncio.sleep(0.2)
+        try:
+            async with asyncio.timeout(self.cluster.patience.lookup):
+                while True:
+                    with suppress(NodeUnavailable, NodeRefusal, AuthenticationFailed):
+                        found = await find_tasks(client, self.intent, above=self.above[client.name])
+                        if wanted in found:
+                            return found[wanted]
+                    await asyncio.sleep(LOOKUP_PAUSE)
+        except TimeoutError:
+            return None
 
     def _metadata(self, target: IntentTarget, shards: frozenset[ShardId]) -> str:
         return self.intent.metadata if shards == target.shards else self.intent.piece_metadata(shards)

@@ -87,6 +87,7 @@ class Lane:
 class Pending:
     """A consistent reading of what is not settled yet: intents above `settled`, in their order."""
 
+    incarnation: int
     settled: int
     newest: int
     intents: tuple[Intent, ...]

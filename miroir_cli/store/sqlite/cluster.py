@@ -187,19 +187,22 @@ def save_settings(db: Database, uid: str, settings: Json) -> None:
 
 
 def mark(db: Database, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState) -> Marked:
-    """Take replicas out of service. The last in-sync replica of a shard is never marked stale; it may be lost."""
+    """Take replicas out of service: stale ones from among those in sync, lost ones whatever they were.
+
+    The last in-sync replica of a shard is never marked stale; it may be lost.
+    """
     epoch = read_epoch(db) + 1
     marked: dict[NodeName, set[ShardId]] = {}
     in_sync = {shard: set(nodes) for shard, nodes in read_in_sync(db, uid).items()}
     for node in sorted(replicas):
         for shard in sorted(replicas[node]):
             serving = in_sync.get(shard, set())
-            if node not in serving or (state is ReplicaState.STALE and len(serving) == 1):
+            if state is ReplicaState.STALE and (node not in serving or len(serving) == 1):
                 continue
             serving.discard(node)
             db.execute(
-                "update placements set state = ?, since = ? where uid = ? and shard = ? and node = ?",
-                [state.value, epoch, uid, shard, node],
+                "update placements set state = ?, since = ? where uid = ? and shard = ? and node = ? and state != ?",
+                [state.value, epoch, uid, shard, node, state.value],
             )
             marked.setdefault(node, set()).add(shard)
     if marked:

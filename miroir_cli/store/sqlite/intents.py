@@ -194,15 +194,19 @@ def read_intents(db: Database, uid: str, numbers: Iterable[int]) -> dict[int, In
 
 
 def read_pending(db: Database, uid: str) -> Pending:
-    row = db.conn.execute("select settled from indexes where uid = ? and state = 'active'", [uid]).fetchone()
+    row = db.conn.execute(
+        "select incarnation, settled from indexes where uid = ? and state = 'active'", [uid]
+    ).fetchone()
     if row is None:
         raise IndexNotFound(f"index `{uid}` was deleted meanwhile", hint="run `miroir index list`")
-    intents = tuple(_read(db, f"{_CURRENT} and n > ?", [uid, row[0]]))
+    incarnation, settled = row
+    intents = tuple(_read(db, "uid = ? and incarnation = ? and n > ?", [uid, incarnation, settled]))
     rows = db.conn.execute("select node, base, looked from lanes where uid = ?", [uid])
     lanes = {NodeName(lane[0]): Lane(node=NodeName(lane[0]), base=lane[1], looked=lane[2]) for lane in rows}
     return Pending(
-        settled=row[0],
-        newest=intents[-1].n if intents else row[0],
+        incarnation=incarnation,
+        settled=settled,
+        newest=intents[-1].n if intents else settled,
         intents=intents,
         in_sync=read_in_sync(db, uid),
         lanes=lanes,
@@ -249,7 +253,8 @@ def _apply(db: Database, intent: Intent, verdict: Verdict) -> Marked:
                 ],
             )
             raise_top_task(db, node, piece.task)
-    if verdict.state is IntentState.DONE and intent.body is not None:
+    whole = verdict.state is IntentState.DONE and not (intent.refused or verdict.failed)
+    if whole and intent.body is not None:
         save_settings(db, intent.uid, intent.body)
     return mark(db, intent.uid, verdict.stale, state=ReplicaState.STALE)
 
