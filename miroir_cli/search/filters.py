@@ -1,0 +1,85 @@
+"""Client filters on their way to the nodes: what is rewritten, what is refused, how the shard filter is added. Pure.
+
+`field != value` finds nothing on a node that never saw the field, where one big node would find the documents
+without it: it becomes `NOT field = value`, which means the same and works everywhere. Nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from miroir_cli.errors import ReservedField, UsageError
+from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, spell_shard
+
+_TOKEN = re.compile(
+    r"""(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
+    r"""|(?P<different>!=)"""
+    r"""|(?P<word>[^\s()=<>!'",\[\]]+)"""
+    r"""|(?P<other>.)""",
+    re.DOTALL,
+)
+_FOREIGN = "_foreign"
+
+
+def rewrite(client: Any) -> list[Any]:
+    """A client's filter as a list of elements that are all required.
+
+    A string becomes one element, an array stays what it is (an inner array is an `OR`). Raises `ReservedField` for
+    an attribute of miroir's own and `UsageError` for joins, which a node can only do with its own documents.
+    """
+    if client is None:
+        return []
+    if isinstance(client, list):
+        return [_rewrite_element(element) for element in client]
+    rewritten = _rewrite_element(client)
+    return [] if isinstance(rewritten, str) and not rewritten.strip() else [rewritten]
+
+
+def shard_filter(shards: Iterable[ShardId]) -> str:
+    """The filter that makes a node answer for these shards only."""
+    spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
+    return f"{SHARD_FIELD} IN [{spelled}]"
+
+
+def _rewrite_element(element: Any) -> Any:
+    if isinstance(element, list):
+        return [_rewrite_element(inner) for inner in element]
+    return _rewrite_text(element) if isinstance(element, str) else element
+
+
+def _rewrite_text(text: str) -> str:
+    doubtful = RESERVED_PREFIX in text or _FOREIGN in text
+    if "!=" not in text and not doubtful:
+        return text
+    parts: list[str] = []
+    operand: int | None = None
+    for match in _TOKEN.finditer(text):
+        part = match.group()
+        kind = match.lastgroup
+        if kind in ("word", "quoted"):
+            if doubtful:
+                _refuse(part.strip("'\""), quoted=kind == "quoted")
+            operand = len(parts)
+        elif kind == "different" and operand is not None:
+            parts[operand] = f"NOT {parts[operand]}"
+            part = "="
+            operand = None
+        elif not part.isspace():
+            operand = None
+        parts.append(part)
+    return "".join(parts)
+
+
+def _refuse(name: str, *, quoted: bool) -> None:
+    if name.startswith(RESERVED_PREFIX):
+        raise ReservedField(
+            f"`filter` names `{name}`: attributes that begin with `{RESERVED_PREFIX}` are miroir's own",
+            hint="leave that condition out",
+        )
+    if name == _FOREIGN and not quoted:
+        raise UsageError(
+            "`filter` uses `_foreign(...)`: a node can only join its own documents, not those of the whole cluster",
+            hint="look the other index up first and filter by the values found",
+        )

@@ -1,0 +1,165 @@
+"""The order of hits from several nodes: rule by rule, from the score details that every node sends. Pure.
+
+Each hit gets a key, a flat tuple of which the smaller is the better; all keys of an answer have the same columns, so
+that Python compares them without asking any code of ours. Counts are compared where the details have them, since the
+fractions that make up `_rankingScore` have another base on every node.
+
+Source: the ranking rules of Meilisearch 1.26 to 1.50 (`score_details.rs`, `new/sort.rs`). Names of rules differ:
+`attribute` up to 1.4x, `attributeRank` and `wordPosition` after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any
+
+from miroir_cli.errors import UsageError
+from miroir_cli.search.geo import ORDERED_BY_METRES_BELOW, GeoRule, Point, distance, geo_rule, point_of, ranks
+from miroir_cli.search.view import DETAILS, GEO, values_of
+
+Hit = dict[str, Any]
+Key = tuple[Any, ...]
+Column = list[Any]
+Detail = dict[str, Any] | None
+
+_NUMBER, _TEXT, _NOTHING = 0, 1, 2
+_MATCH_TYPES = {"exactMatch": 0, "matchesStart": 1, "noExactMatch": 2}
+_REVERSED = bytes(max(0xFE - byte, 0) for byte in range(256))
+"""Turns UTF-8 bytes, none of which is above 0xF7, into bytes that sort the other way round; 0xFF ends a text."""
+
+
+def rank_keys(hits: Sequence[Hit], *, primary_key: str, candidates: int) -> list[Key]:
+    """A key for each hit; sorting by them gives the order of one node that has all `candidates` matching documents.
+
+    Equal hits are ordered by their primary keys, numbers first. Raises `UsageError` for a sort value that the nodes
+    hide and for pinned hits.
+    """
+    details = [hit.get(DETAILS) or {} for hit in hits]
+    identities = [_identity(hit, primary_key) for hit in hits]
+    columns: list[Column] = []
+    for name, _ in _rules(details):
+        rule = geo_rule(name)
+        found: list[Detail] = [each.get(name) for each in details]
+        if rule is None:
+            columns += _columns(name, found)
+        else:
+            columns.append(_distances(rule, hits, found, identities, columns, candidates))
+    return list(zip(*columns, identities, strict=True))
+
+
+def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """The ranking rules of the query in their order: those of the hit that was ranked by most of them.
+
+    A hit may have fewer when a node ran out of time (`skipped` marks the place); what it lacks counts as worst.
+    """
+    longest = max(details, key=len, default={})
+    rules = sorted(longest.items(), key=lambda item: int(item[1]["order"]))
+    for name, _ in rules:
+        if name == "pin":
+            raise UsageError("pinned documents (dynamic search rules) cannot be merged over several nodes yet")
+    return [rule for rule in rules if rule[0] != "skipped"]
+
+
+def _columns(name: str, found: Sequence[Detail]) -> list[Column]:
+    counted = _COUNTED.get(name)
+    if counted is not None:
+        return [[column(detail) if detail else inf for detail in found] for column in counted]
+    if name.startswith("<hidden-rule-"):
+        raise UsageError(
+            "the answers cannot be merged: they are sorted by a field that `displayedAttributes` hides on the nodes",
+            hint="add the field, by the very name it is sorted by, to `displayedAttributes`",
+        )
+    pairs = [_sort_pair(detail["value"], name.endswith(":desc")) if detail else (inf, 0) for detail in found]
+    return [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
+
+
+def _sort_pair(value: Any, descending: bool) -> tuple[float, Any]:
+    """A sort value as (kind, value): numbers, then texts, then nothing, in both directions."""
+    if value is None:
+        return _NOTHING, 0
+    if isinstance(value, int | float):
+        return _NUMBER, -value if descending else value
+    text = str(value)
+    return _TEXT, text.encode("utf-8", "surrogatepass").translate(_REVERSED) + b"\xff" if descending else text
+
+
+def _matching_words(detail: dict[str, Any]) -> int:
+    return -int(detail["matchingWords"])
+
+
+def _exact_words(detail: dict[str, Any]) -> int:
+    """Hidden for the two better kinds of match, within which it is the same for all hits."""
+    return -int(detail.get("matchingWords", 0))
+
+
+def _fraction(key: str) -> Callable[[dict[str, Any]], float]:
+    return lambda detail: -detail[key]
+
+
+def _similarity(detail: dict[str, Any]) -> float:
+    found = detail["similarity"]
+    return inf if found is None else -found
+
+
+_COUNTED: dict[str, tuple[Callable[[dict[str, Any]], float], ...]] = {
+    "words": (_matching_words,),
+    "typo": (lambda detail: int(detail["typoCount"]),),
+    "proximity": (_fraction("score"),),
+    "attribute": (_fraction("attributeRankingOrderScore"), _fraction("queryWordDistanceScore")),
+    "attributeRank": (_fraction("score"),),
+    "wordPosition": (_fraction("score"),),
+    "exactness": (lambda detail: _MATCH_TYPES[detail["matchType"]], _exact_words),
+    "vectorSort": (_similarity,),
+}
+
+
+def _distances(
+    rule: GeoRule,
+    hits: Sequence[Hit],
+    found: Sequence[Detail],
+    identities: Sequence[Key],
+    before: Sequence[Column],
+    candidates: int,
+) -> Column:
+    """The column of a sort by distance. The details of the hits are made to name the first of their new rank."""
+    groups: dict[Key, list[int]] = {}
+    for place, prefix in enumerate(zip(*before, strict=True) if before else [()] * len(hits)):
+        groups.setdefault(prefix, []).append(place)
+    points = [point_of(hit.get(GEO)) for hit in hits]
+    column: Column = [inf] * len(hits)
+    for places in groups.values():
+        ranked = ranks(
+            [points[place] for place in places],
+            [identities[place] for place in places],
+            rule,
+            candidates=_candidates(candidates, len(places), first_rule=not before),
+        )
+        for place, rank in zip(places, ranked, strict=True):
+            if rank is not None:
+                column[place] = rank[0]
+                _name_first(found[place], rule, points[places[rank[1]]])
+    return column
+
+
+def _name_first(detail: Detail, rule: GeoRule, point: Point | None) -> None:
+    if detail is not None and point is not None:
+        detail["value"] = {"lat": point[0], "lng": point[1]}
+        detail["distance"] = distance(rule.target, point)
+
+
+def _candidates(total: int, ranked_here: int, *, first_rule: bool) -> int:
+    """How many documents one node ranks by distance: all, or those equal by the rules before, of which only
+    the hits at hand are known."""
+    if first_rule or total < ORDERED_BY_METRES_BELOW:
+        return total
+    return ranked_here
+
+
+def _identity(hit: Hit, primary_key: str) -> Key:
+    value = hit.get(primary_key)
+    if value is None and "." in primary_key:
+        value = next(iter(values_of(hit, primary_key)), None)
+    if value is None:
+        return (_NOTHING, 0)
+    return (_NUMBER, value) if isinstance(value, int) else (_TEXT, str(value))
