@@ -1,0 +1,104 @@
+"""`explain`: which nodes a query would ask for which shards, and why these. Nothing is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from miroir_cli.model import IndexMap, Json, NodeName, ReplicaState, ShardId
+from miroir_cli.search.request import prepare
+from miroir_cli.search.scatter import planner_of
+
+if TYPE_CHECKING:
+    from miroir_cli.cluster import Cluster
+    from miroir_cli.search.plan import SearchPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeQuestion:
+    """What one node would be asked. `alone`: the shards that no other node in sync could answer for.
+
+    `body` is None when the request is one that a node has to refuse.
+    """
+
+    node: NodeName
+    url: str
+    group: str
+    shards: tuple[ShardId, ...]
+    alone: tuple[ShardId, ...]
+    body: Json | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleNode:
+    """A node that holds shards of the index and would not be asked, with the reason."""
+
+    node: NodeName
+    group: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A plan with its reasons. `missing`: shards without any in-sync replica, for which nobody can answer."""
+
+    index: str
+    shards: int
+    group: str | None
+    asks: tuple[NodeQuestion, ...]
+    idle: tuple[IdleNode, ...]
+    missing: tuple[ShardId, ...]
+    hits_per_node: int | None
+
+
+async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
+    """The plan of the next query. Raises as `search` does for what cannot be asked."""
+    index_map = await cluster.reload(uid)
+    prepared = prepare(request, index_map.index)
+    plan = planner_of(cluster, index_map).plan(rotation=cluster.rotation)
+    groups = {node.name: node.group for node in cluster.topology.nodes}
+    urls = {node.name: node.url for node in cluster.topology.nodes}
+    holders = index_map.in_sync()
+    asks = tuple(
+        NodeQuestion(
+            node=node,
+            url=urls[node],
+            group=groups[node],
+            shards=shards,
+            alone=tuple(shard for shard in shards if sum(name in groups for name in holders[shard]) == 1),
+            body=None if prepared is None else prepared.for_shards(shards),
+        )
+        for node, shards in plan.asks.items()
+    )
+    return Explanation(
+        index=uid,
+        shards=index_map.index.shards,
+        group=plan.group,
+        asks=asks,
+        idle=_idle(index_map, plan, groups),
+        missing=plan.missing,
+        hits_per_node=None if prepared is None else _hits(prepared.body),
+    )
+
+
+def _hits(body: Json) -> int:
+    found: Any = body.get("hitsPerPage", body.get("limit", 0))
+    return int(found)
+
+
+def _idle(index_map: IndexMap, plan: SearchPlan, groups: dict[NodeName, str]) -> tuple[IdleNode, ...]:
+    return tuple(
+        IdleNode(node=node, group=groups.get(node, "-"), reason=_reason(node, index_map, plan, groups))
+        for node in index_map.nodes()
+        if node not in plan.asks
+    )
+
+
+def _reason(node: NodeName, index_map: IndexMap, plan: SearchPlan, groups: dict[NodeName, str]) -> str:
+    if node not in groups:
+        return "not in the topology file"
+    if not any(replica.node == node and replica.state is ReplicaState.SERVING for replica in index_map.replicas):
+        return "none of its replicas is in sync"
+    if groups[node] != plan.group:
+        return "another group answers this time"
+    return "the others have all shards already; fewer nodes answer sooner"
