@@ -17,7 +17,7 @@ from miroir_cli.errors import MiroirError, Refused, UsageError
 from miroir_cli.model import Node, NodeName, group_of
 
 if TYPE_CHECKING:
-    from miroir_cli.node.client import NodeVersion
+    from miroir_cli.node.answers import NodeVersion
     from miroir_cli.topology.file import Topology
 
 app = typer.Typer()

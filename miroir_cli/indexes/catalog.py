@@ -32,10 +32,11 @@ from miroir_cli.model import (
     ReplicaState,
     ShardId,
 )
-from miroir_cli.node.client import Accepted, NodeClient, segment
+from miroir_cli.node.answers import Accepted
+from miroir_cli.node.client import NodeClient, segment
 from miroir_cli.replication.members import call_roll, publish
-from miroir_cli.replication.recover import recover
-from miroir_cli.store.records import Creation
+from miroir_cli.replication.recover import fence, recover
+from miroir_cli.store.records import Creation, Deletion
 from miroir_cli.topology.placement import place
 
 if TYPE_CHECKING:
@@ -104,9 +105,7 @@ async def create_index(cluster: Cluster, plan: CreationPlan) -> IndexMap:
     await call_roll(cluster, required=names)
     rules = await default_rules(cluster, names)
     async with cluster.locks.order(uid):
-        left = await cluster.store.creation(uid)
-        if left is not None:
-            await _undo(cluster, left)
+        await _clear_up(cluster, uid)
         tops = await cluster.fleet.all(lambda client: _absent(client, uid), names=names)
         index = await cluster.store.begin_creation(plan.index, nodes=tops)
         try:
@@ -117,6 +116,16 @@ async def create_index(cluster: Cluster, plan: CreationPlan) -> IndexMap:
         map = await cluster.store.finish_creation(index, placement=plan.placement, bases=bases)
     await publish(cluster, uid)
     return map
+
+
+async def _clear_up(cluster: Cluster, uid: str) -> None:
+    """End a creation or deletion whose process died. Call it with the order lock held."""
+    left = await cluster.store.creation(uid)
+    if left is not None:
+        await _undo(cluster, left)
+    deletion = await cluster.store.deletion(uid)
+    if deletion is not None:
+        await _finish_deletion(cluster, deletion)
 
 
 async def _absent(client: NodeClient, uid: str) -> int:
@@ -179,10 +188,12 @@ async def _undo(cluster: Cluster, creation: Creation) -> None:
     """Delete what an unfinished creation made: the index on those nodes where its creation is newer than the moment
     it was seen not to be there, and where it holds no document."""
     uid = creation.index.uid
-    found = await cluster.fleet.each(
-        lambda client: _undo_on(client, uid, above=creation.nodes[client.name]),
-        names=[name for name in creation.nodes if name in cluster.fleet],
+    names = [name for name in creation.nodes if name in cluster.fleet]
+    fenced = await fence(cluster, names)
+    found: dict[NodeName, Any] = await cluster.fleet.each(
+        lambda client: _undo_on(client, uid, above=creation.nodes[client.name]), names=names
     )
+    found |= {name: _silent(name) for name in names if name not in fenced}
     errors = [error for error in found.values() if isinstance(error, MiroirError)]
     if errors:
         raise NodeUnavailable(
@@ -195,11 +206,9 @@ async def _undo(cluster: Cluster, creation: Creation) -> None:
 
 
 async def _undo_on(client: NodeClient, uid: str, *, above: int) -> None:
-    ours = await client.tasks(indexUids=uid, types="indexCreation", limit=1)
-    if not ours["results"] or ours["results"][0]["uid"] <= above:
-        return
-    created = await client.wait_task(ours["results"][0]["uid"])
-    if created["status"] != "succeeded":
+    ours = await client.tasks(indexUids=uid, types="indexCreation", limit=100)
+    created = [await client.wait_task(task["uid"]) for task in ours["results"] if task["uid"] > above]
+    if not any(task["status"] == "succeeded" for task in created):
         return
     try:
         if (await client.stats(uid))["numberOfDocuments"]:
@@ -246,10 +255,11 @@ async def show_index(cluster: Cluster, uid: str) -> dict[str, Any]:
 async def delete_index(cluster: Cluster, uid: str) -> list[NodeName]:
     """Delete the index from every node that has any of it, then from the store; the nodes it was deleted from.
 
-    A node that does not answer stops it: nothing is forgotten before it is gone everywhere.
+    A node that does not answer stops it before anything is deleted. A deletion that was interrupted goes on with the
+    next `delete_index` or `create_index` of the same uid; until then the index serves nobody.
     """
-    map = await cluster.reload(uid)
-    names = list(map.nodes())
+    begun = await cluster.store.deletion(uid)
+    names = list(begun.nodes if begun is not None else (await cluster.reload(uid)).nodes())
     unknown = [name for name in names if name not in cluster.fleet]
     if unknown:
         raise Refused(
@@ -258,12 +268,33 @@ async def delete_index(cluster: Cluster, uid: str) -> list[NodeName]:
         )
     await call_roll(cluster, required=names)
     async with cluster.locks.order(uid):
-        map = await cluster.reload(uid)
-        await recover(cluster, map.index)
-        await cluster.fleet.all(lambda client: _delete_on(client, uid), names=names)
-        await cluster.store.forget_index(uid)
+        begun = await cluster.store.deletion(uid)
+        if begun is None:
+            index = (await cluster.reload(uid)).index
+            await recover(cluster, index)
+            await cluster.store.begin_deletion(index)
+            await _delete_everywhere(cluster, uid, names)
+        else:
+            await _finish_deletion(cluster, begun)
     await publish(cluster, uid, deleted=True)
-    return [NodeName(name) for name in names]
+    return names
+
+
+async def _finish_deletion(cluster: Cluster, deletion: Deletion) -> None:
+    """Delete what is left, once no request of the process that began can arrive any more."""
+    silent = set(deletion.nodes) - set(await fence(cluster, deletion.nodes))
+    if silent:
+        raise _silent(min(silent))
+    await _delete_everywhere(cluster, deletion.index.uid, deletion.nodes)
+
+
+async def _delete_everywhere(cluster: Cluster, uid: str, names: Iterable[NodeName]) -> None:
+    await cluster.fleet.all(lambda client: _delete_on(client, uid), names=names)
+    await cluster.store.forget_index(uid)
+
+
+def _silent(name: NodeName) -> NodeUnavailable:
+    return NodeUnavailable(f"node `{name}` does not answer", node=name, sent=False)
 
 
 async def _delete_on(client: NodeClient, uid: str) -> None:

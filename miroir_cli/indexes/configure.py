@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from miroir_cli.errors import MiroirError, NodeTaskFailed, SettingsInvalid, ShardUnavailable
+from miroir_cli.errors import MiroirError, NodeRefusal, NodeTaskFailed, SettingsInvalid, ShardUnavailable
 from miroir_cli.indexes.catalog import default_rules
 from miroir_cli.indexes.settings import KEYS, diff, differences, from_node, merge, to_node, validate
-from miroir_cli.model import IndexMap, IntentState, Json, NodeName, ShardId, WriteKind
-from miroir_cli.replication.members import call_roll
+from miroir_cli.model import Index, IndexMap, IntentState, Json, NodeName, ShardId, WriteKind
+from miroir_cli.replication.members import Roll, call_roll
+from miroir_cli.replication.recover import recover
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import Outgoing, Written, write_locked
 
@@ -69,14 +71,14 @@ async def change_settings(
     Null resets a key. Nothing is sent when a key or value is wrong. Raises what the nodes say when all of them refuse.
     """
     validate(dict(patch), source=source)
-    await call_roll(cluster)
-    async with cluster.locks.order(uid):
-        map = await cluster.reload(uid)
+    roll = await call_roll(cluster)
+    async with _after_other_changes(cluster, uid, timeout=timeout) as map:
         index = map.index
         after = merge(index.settings, patch)
         changed = diff(index.settings, after)
         names = _in_sync_nodes(map)
-        rules = await default_rules(cluster, [name for name in names if name in cluster.fleet][:1])
+        _require_every_shard(map, roll)
+        rules = await default_rules(cluster, [name for name in names if name in roll.present])
         node_settings = to_node(after, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules)
         content = msgspec.json.encode(node_settings)
         written = await write_locked(
@@ -92,24 +94,65 @@ async def change_settings(
                 body=after,
             ),
         )
-    await _stored(cluster, uid, written, timeout=timeout)
+    await _stored(cluster, index, written, timeout=timeout)
     map = await cluster.reload(uid)
-    left = _in_sync_nodes(map)
-    for name in left:
-        wrong = differences(node_settings, await cluster.fleet[name].settings(uid))
-        if wrong:
-            raise NodeTaskFailed(f"node `{name}` did not take the setting `{wrong[0]}` as it was sent")
-    behind = tuple(name for name in names if name not in left)
-    return SettingsChange(changed=changed, nodes=tuple(left), stale=behind)
+    left = tuple(_in_sync_nodes(map))
+    await _read_back(cluster, index, node_settings, written.n, left)
+    return SettingsChange(changed=changed, nodes=left, stale=tuple(name for name in names if name not in left))
 
 
-async def _stored(cluster: Cluster, uid: str, written: Written, *, timeout: float) -> None:
-    index = (await cluster.map(uid)).index
+@asynccontextmanager
+async def _after_other_changes(cluster: Cluster, uid: str, *, timeout: float) -> AsyncIterator[IndexMap]:
+    """The order lock, once no other change of the settings is under way: a change starts from the one before it."""
+    while True:
+        async with cluster.locks.order(uid):
+            index = (await cluster.reload(uid)).index
+            await recover(cluster, index)
+            pending = await cluster.store.pending(uid)
+            before = [intent.n for intent in pending.intents if intent.kind is WriteKind.SETTINGS]
+            if not before:
+                yield await cluster.reload(uid)
+                return
+        await settle_until(cluster, index, before[-1], timeout=timeout)
+
+
+def _require_every_shard(map: IndexMap, roll: Roll) -> None:
+    """Settings are for all shards: refuse, before anything is sent, when the nodes of one of them do not answer."""
+    for shard, nodes in map.in_sync().items():
+        if not set(nodes) & set(roll.present):
+            silent = next((roll.absent[name].message for name in nodes if name in roll.absent), "none is in sync")
+            raise ShardUnavailable(
+                f"settings of index `{map.index.uid}` were not changed: no replica of shard {shard} answers ({silent})",
+                hint="bring the node back and run the command again",
+            )
+
+
+async def _stored(cluster: Cluster, index: Index, written: Written, *, timeout: float) -> None:
     outcome = (await settle_until(cluster, index, written.n, timeout=timeout)).get(written.n)
     if outcome is not None and outcome.state is IntentState.DONE and not outcome.failed and not written.refused:
         return
-    reason = (outcome.error if outcome else None) or written.reason or "the nodes did not apply them"
-    raise SettingsInvalid(f"settings of index `{uid}` were not changed everywhere: {reason}")
+    reason = written.reason or (outcome.error if outcome else None) or "the nodes did not apply them"
+    message = f"settings of index `{index.uid}` were not changed everywhere: {reason}"
+    if written.refused and not isinstance(written.error, NodeRefusal):
+        raise NodeTaskFailed(message, hint="run the command again when all nodes answer: it sets all of them")
+    raise SettingsInvalid(message)
+
+
+async def _read_back(cluster: Cluster, index: Index, expected: Json, n: int, names: Iterable[NodeName]) -> None:
+    """Make sure that the nodes have what was sent, unless somebody has changed the settings again."""
+    found = await cluster.fleet.each(
+        lambda client: client.settings(index.uid), names=[name for name in names if name in cluster.fleet]
+    )
+    newest = await cluster.store.newest_intent(index.uid)
+    later = await cluster.store.intents(index.uid, range(n + 1, newest.n + 1 if newest else 0))
+    if any(intent.kind is WriteKind.SETTINGS for intent in later.values()):
+        return
+    for name, settings in found.items():
+        if isinstance(settings, MiroirError):
+            continue
+        wrong = differences(expected, settings)
+        if wrong:
+            raise NodeTaskFailed(f"node `{name}` did not take the setting `{wrong[0]}` as it was sent")
 
 
 async def reset_settings(cluster: Cluster, uid: str, keys: Sequence[str]) -> SettingsChange:

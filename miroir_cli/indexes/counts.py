@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import MiroirError
-from miroir_cli.model import SHARD_FIELD, IndexMap, NodeName, ShardId, spell_shard
+from miroir_cli.model import SHARD_FIELD, IndexMap, Json, NodeName, ShardId, spell_shard
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
+    from miroir_cli.node.client import NodeClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +41,17 @@ async def count_documents(cluster: Cluster, map: IndexMap) -> Count:
         if not asks:
             return Count(documents=documents, missing=tuple(sorted(open_shards)), errors=failed)
         bodies = {name: _only(shards) for name, shards in asks.items()}
-        found = await cluster.fleet.each(
-            lambda client, bodies=bodies: client.fetch_documents(map.index.uid, bodies[client.name]), names=asks
-        )
+        found = await cluster.fleet.each(partial(_fetch, map.index.uid, bodies), names=asks)
         for name, answer in found.items():
             if isinstance(answer, MiroirError):
                 failed[name] = answer.message
             else:
                 documents += int(answer["total"])
                 open_shards.difference_update(asks[name])
+
+
+async def _fetch(uid: str, bodies: Mapping[NodeName, Json], client: NodeClient) -> dict[str, Any]:
+    return await client.fetch_documents(uid, bodies[client.name])
 
 
 def _only(shards: list[ShardId]) -> dict[str, Any]:

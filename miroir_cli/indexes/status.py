@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import MiroirError, NodeRefusal
@@ -12,7 +13,8 @@ from miroir_cli.model import IndexMap, IntentState, ReplicaState
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.node.client import NodeClient, NodeVersion
+    from miroir_cli.node.answers import NodeVersion
+    from miroir_cli.node.client import NodeClient
 
 PROBE = 5.0
 """Seconds for a node to say that it is there."""
@@ -50,7 +52,7 @@ async def status(cluster: Cluster) -> dict[str, Any]:
         "indexes": indexes,
         "runs": [],
         "imports": [{"id": i.id, "index": i.uid, "started_at": i.started_at} for i in imports],
-        "warnings": _warnings(nodes, maps),
+        "warnings": _warnings(nodes, maps) + _interrupted(await cluster.store.interrupted()),
     }
 
 
@@ -99,6 +101,15 @@ def _warnings(nodes: list[dict[str, Any]], maps: list[IndexMap]) -> list[str]:
             shown = ", ".join(shard_names(uncovered))
             warnings.append(f"index `{map.index.uid}`: no in-sync replica of shards {shown}")
     return warnings
+
+
+def _interrupted(states: Mapping[str, str]) -> list[str]:
+    """Advice on creations and deletions that have begun and not ended (or are under way just now)."""
+    verbs = {"creating": ("creation", "create"), "deleting": ("deletion", "delete")}
+    return [
+        f"index `{uid}`: its {verbs[state][0]} has not ended: `miroir index {verbs[state][1]} {uid}` goes on with it"
+        for uid, state in states.items()
+    ]
 
 
 def shard_names(shards: list[Any], *, most: int = 10) -> list[str]:

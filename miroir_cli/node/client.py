@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -25,6 +24,7 @@ from miroir_cli.errors import (
     NodeUnavailable,
     NodeUnsupported,
 )
+from miroir_cli.node.answers import Accepted, Answer, NodeVersion, Refused, Unknown
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json, Node, NodeName
@@ -55,56 +55,6 @@ DROPPED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.C
 """A connection that ended in the middle: a read may be asked again at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeVersion:
-    """What a node says it is: `engine` is `meilisearch` or `miroir-embedded`."""
-
-    package: str
-    engine: str
-
-    def at_least(self, major: int, minor: int) -> bool:
-        return self.numbers >= (major, minor)
-
-    @property
-    def numbers(self) -> tuple[int, int]:
-        parts = self.package.split(".")
-        try:
-            return int(parts[0]), int(parts[1])
-        except (IndexError, ValueError):
-            return (0, 0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """The node has the write in its queue."""
-
-    task: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """The write had no effect for certain. `status` is None when the node was not reached."""
-
-    error: MiroirError
-    status: int | None = None
-    retry_after: float | None = None
-
-    @property
-    def temporary(self) -> bool:
-        """Whether the same request can be accepted later."""
-        return self.status is None or self.status in (408, 429, 503)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
-    """The write may or may not be in the node's queue."""
-
-    error: NodeUnavailable
-
-
-Answer = Accepted | Refused | Unknown
-
-
 class NodeClient:
     """One node over HTTP. Give `transport` to replace httpx's own (reads only)."""
 
@@ -119,6 +69,11 @@ class NodeClient:
         self.node = node
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "miroir"}
         if key is not None:
+            if not (key.isascii() and key.isprintable()):
+                raise AuthenticationFailed(
+                    f"the key of node `{node.name}` holds characters that no key has",
+                    hint="check key_env, key_file or key_command in the topology file",
+                )
             self._headers["Authorization"] = f"Bearer {key}"
         self._read_timeout = read_timeout
         self._transport = transport

@@ -15,11 +15,12 @@ import msgspec
 
 from miroir_cli.errors import EpochStale, ForeignNode, MiroirError, NodeRefusal, NodeTaskFailed
 from miroir_cli.model import RESERVED_INDEX, IndexMap, NodeName, ReplicaState
-from miroir_cli.node.client import Accepted, Answer, NodeClient
+from miroir_cli.node.answers import Accepted, Answer
 from miroir_cli.store.records import ClusterRecord, Member
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
+    from miroir_cli.node.client import NodeClient
 
 MARKER = "cluster"
 

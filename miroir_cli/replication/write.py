@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from miroir_cli.errors import AuthenticationFailed, NodeRefusal, NodeUnavailable, WriteUnknown
 from miroir_cli.model import Index, Intent, IntentState, IntentTarget, Json, NodeName, ShardId, WriteKind
-from miroir_cli.node.client import Accepted, Answer, NodeClient, Refused, segment
+from miroir_cli.node.answers import Accepted, Answer, Refused
+from miroir_cli.node.client import NodeClient, segment
 from miroir_cli.replication.members import publish, suspect
 from miroir_cli.replication.recover import find_tasks, newest_known, recover
 from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Locks:
         self.timeout = timeout
         self.command = command
         self._inside: dict[str, asyncio.Lock] = {}
+        self._folder_ready = False
 
     @asynccontextmanager
     async def order(self, uid: str) -> AsyncIterator[None]:
@@ -59,7 +61,8 @@ class Locks:
 
         Raises `Locked` naming the owner when it is not free in time.
         """
-        async with self._held(f"{uid}.order", turnstile=f"{uid}.turn"):
+        name = file_name(uid)
+        async with self._held(f"{name}.order", turnstile=f"{name}.turn"):
             yield
 
     @asynccontextmanager
@@ -90,13 +93,16 @@ class Locks:
                 self._sign(lock)
                 yield
             finally:
-                os.ftruncate(lock, 0)
+                with suppress(OSError):
+                    os.ftruncate(lock, 0)
                 os.close(lock)
 
     def _open(self, name: str) -> int:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            refuse_network_file_system(self.folder)
+            if not self._folder_ready:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                refuse_network_file_system(self.folder)
+                self._folder_ready = True
             return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StateUnavailable(
@@ -141,6 +147,11 @@ class Locks:
             f"{what} by process {owner.pid} (`{owner.command}`) since {since}{stopped}",
             hint="wait for it, raise --lock-timeout, or end that process: nothing is lost",
         )
+
+
+def file_name(uid: str) -> str:
+    """A uid as part of a file's name: those too long for a file system are cut and told apart by their hash."""
+    return uid if len(uid) <= 200 else f"{uid[:150]}~{hashlib.sha256(uid.encode()).hexdigest()[:32]}"
 
 
 def is_stopped(pid: int) -> bool:

@@ -122,6 +122,14 @@ class Creation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """An index whose deletion has begun and not ended: it serves nobody, and these nodes may still have some of it."""
+
+    index: Index
+    nodes: tuple[NodeName, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRecord:
     """One run of an import: the sources it reads, the options that shape its batches, and how far it came."""
 
@@ -181,6 +189,9 @@ class Store(Protocol):
     async def finish_creation(
         self, index: Index, *, placement: Mapping[ShardId, frozenset[NodeName]], bases: Mapping[NodeName, int]
     ) -> IndexMap: ...
+    async def begin_deletion(self, index: Index) -> None: ...
+    async def deletion(self, uid: str) -> Deletion | None: ...
+    async def interrupted(self) -> dict[str, str]: ...
     async def forget_index(self, uid: str) -> None: ...
     async def mark(
         self, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState

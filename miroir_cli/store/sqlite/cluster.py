@@ -11,7 +11,7 @@ import msgspec
 
 from miroir_cli.errors import AlreadyExists
 from miroir_cli.model import Index, IndexMap, IndexUid, Json, NodeName, Replica, ReplicaState, ShardId
-from miroir_cli.store.records import ClusterRecord, Creation, InSync, Marked, Member
+from miroir_cli.store.records import ClusterRecord, Creation, Deletion, InSync, Marked, Member
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -170,6 +170,29 @@ def finish_creation(
     found = read_map(db, index.uid)
     assert found is not None
     return found
+
+
+def begin_deletion(db: Database, index: Index) -> None:
+    """From here on the index is nobody's to read or write; its placement stays for those who delete it."""
+    db.execute(
+        "update indexes set state = 'deleting' where uid = ? and incarnation = ? and state = 'active'",
+        [index.uid, index.incarnation],
+    )
+    raise_epoch(db)
+
+
+def read_deletion(db: Database, uid: str) -> Deletion | None:
+    index = read_index(db, uid, state="deleting")
+    if index is None:
+        return None
+    rows = db.conn.execute("select distinct node from placements where uid = ? order by node", [uid])
+    return Deletion(index=index, nodes=tuple(NodeName(row[0]) for row in rows))
+
+
+def read_interrupted(db: Database) -> dict[str, str]:
+    """Indexes whose creation or deletion has begun and not ended: `creating` or `deleting` by uid."""
+    rows = db.conn.execute("select uid, state from indexes where state in ('creating', 'deleting') order by uid")
+    return {row[0]: row[1] for row in rows}
 
 
 def forget_index(db: Database, uid: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -16,10 +17,13 @@ BUSY_TIMEOUT = 10.0
 """Seconds to wait for another process's transaction."""
 
 
-def connect(path: Path) -> Database:
-    """Open the state file (made when missing), in WAL mode, without changing its tables."""
+def connect(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
+    """Open the state file without changing its tables. When missing it is made, readable by its owner alone:
+    settings may hold the keys of embedders."""
     with translated(path):
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        with suppress(OSError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("pragma synchronous = full")
             connection.execute("pragma foreign_keys = on")
@@ -77,7 +81,7 @@ def translated(path: Path) -> Iterator[None]:
 
 def _translate(error: sqlite3.Error, path: Path) -> MiroirError:
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "no such table" in str(error):
         return StateCorrupt(
             f"state file `{path}` is damaged: {error}",
             hint=f"put back your latest copy of `{path}` (with its -wal file), or move it aside and create the "
@@ -90,7 +94,7 @@ def _translate(error: sqlite3.Error, path: Path) -> MiroirError:
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StateUnavailable(
-            f"state file `{path}` is held by another process for more than {BUSY_TIMEOUT:g} s",
+            f"state file `{path}` is held by another process for too long",
             hint="end the program that holds it, or wait, and run the same command again",
         )
     if name.startswith("SQLITE_READONLY"):

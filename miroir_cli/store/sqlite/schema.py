@@ -22,8 +22,8 @@ _TABLES = (
     """create table indexes (
         uid text primary key, incarnation integer not null, primary_key text not null, shards integer not null,
         replicas integer not null, tie_break integer not null, settings text not null, created_at integer not null,
-        state text not null check (state in ('creating', 'active', 'deleted')), creating text not null default '{}',
-        settled integer not null default 0)""",
+        state text not null check (state in ('creating', 'active', 'deleting', 'deleted')),
+        creating text not null default '{}', settled integer not null default 0)""",
     """create table placements (
         uid text not null, shard integer not null, node text not null, state text not null, since integer not null,
         primary key (uid, shard, node)) without rowid""",

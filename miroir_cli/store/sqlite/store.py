@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from miroir_cli.errors import StateUnavailable
 from miroir_cli.store.sqlite import cluster, imports, intents
-from miroir_cli.store.sqlite.database import connect, prepare, transaction, translated
+from miroir_cli.store.sqlite.database import BUSY_TIMEOUT, connect, prepare, transaction, translated
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         BatchRecord,
         ClusterRecord,
         Creation,
+        Deletion,
         ImportRecord,
         Judge,
         Marked,
@@ -45,8 +46,9 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="miroir-state")
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open or create the file and bring its tables up to date.
+    def open(cls, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Self:
+        """Open or create the file and bring its tables up to date. `busy_timeout`: seconds to wait for another
+        process's transaction.
 
         Raises `StateTooNew`, `StateCorrupt` or `StateUnavailable`.
         """
@@ -57,10 +59,10 @@ class SqliteStore:
                 f"folder `{path.parent}` of the state file cannot be made: {error.strerror}",
                 hint="check `[state] url` in the topology file",
             ) from error
-        writer = connect(path)
+        writer = connect(path, busy_timeout=busy_timeout)
         try:
             prepare(writer, path)
-            reader = connect(path)
+            reader = connect(path, busy_timeout=busy_timeout)
         except BaseException:
             writer.conn.close()
             raise
@@ -127,6 +129,15 @@ class SqliteStore:
         self, index: Index, *, placement: Mapping[ShardId, frozenset[NodeName]], bases: Mapping[NodeName, int]
     ) -> IndexMap:
         return await self._write(lambda db: cluster.finish_creation(db, index, placement=placement, bases=bases))
+
+    async def begin_deletion(self, index: Index) -> None:
+        await self._write(lambda db: cluster.begin_deletion(db, index))
+
+    async def deletion(self, uid: str) -> Deletion | None:
+        return self._read(lambda db: cluster.read_deletion(db, uid))
+
+    async def interrupted(self) -> dict[str, str]:
+        return self._read(cluster.read_interrupted)
 
     async def forget_index(self, uid: str) -> None:
         await self._write(lambda db: cluster.forget_index(db, uid))
