@@ -125,6 +125,10 @@ class Reader:
             stop=stop,
         )
 
+    def abandon(self) -> None:
+        """Let a read that waits for standard input return."""
+        self._stream.abandon()
+
     def close(self) -> None:
         self._stream.close()
 

@@ -208,6 +208,29 @@ class Router:
             return None
         return str(self._keys[0]).encode()
 
+    def shard_of_line(self, line: bytes) -> ShardId | None:
+        """The shard that a single line belongs to; None for one that is refused."""
+        key = self._examine(line, 0, Batch(0))
+        return None if key is None else ShardId(xxhash.xxh64_intdigest(key) % self.shards)
+
+    def halves(self, batch: Batch, shards: Iterable[ShardId]) -> tuple[Batch, Batch]:
+        """These shards of a batch as two, the earlier documents of each shard and the later ones."""
+        earlier, later = Batch(self.shards), Batch(self.shards)
+        odd = 0
+        for shard in shards:
+            bodies = batch.bodies[shard]
+            middle = (len(bodies) + odd) // 2
+            odd ^= len(bodies) & 1  # of shards with a single document, every other one goes to the first half
+            for half, part in ((earlier, bodies[:middle]), (later, bodies[middle:])):
+                half.bodies[shard] = part
+                half.documents += len(part)
+                half.size += sum(map(len, part))
+                for body in part:
+                    key = self._examine(b"{" + body, 0, half)
+                    assert key is not None
+                    half.hashes.add(xxhash.xxh64_intdigest(key))
+        return earlier, later
+
     def _exact_keys(self, line: bytes) -> list[object]:
         """All the primary keys of a line, from a full reading of it. It may have no reserved names."""
         document = parse_pairs(line)

@@ -7,6 +7,7 @@ import glob
 import gzip
 import io
 import os
+import select
 import sys
 import zlib
 from collections.abc import Callable, Sequence
@@ -99,6 +100,11 @@ class Stream:
         while count > 0 and (block := self.read(min(count, 1 << 20))):
             count -= len(block)
 
+    def abandon(self) -> None:
+        """Let a read that waits for standard input end as if there were no more."""
+        if isinstance(self._stored.raw, StandardInput):
+            self._stored.raw.abandoned = True
+
     def close(self) -> None:
         self._stored.close()
 
@@ -146,11 +152,28 @@ def _find_file(name: str) -> Input:
 
 def _open_stored(source: Input) -> io.BufferedReader:
     if source.path is None:
-        return io.BufferedReader(io.FileIO(os.dup(sys.stdin.fileno()), "rb"), SAMPLE)
+        return io.BufferedReader(StandardInput(), SAMPLE)
     try:
         return io.BufferedReader(io.FileIO(source.path, "rb"), SAMPLE)
     except OSError as error:
         raise SourceInvalid(f"cannot read `{source.name}`: {(error.strerror or str(error)).lower()}") from None
+
+
+class StandardInput(io.RawIOBase):
+    """Standard input, read so that a thread that waits for it can be told to stop waiting."""
+
+    def __init__(self) -> None:
+        self._file = sys.stdin.fileno()
+        self.abandoned = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.abandoned:
+            if select.select([self._file], [], [], 0.2)[0]:
+                return os.readv(self._file, [buffer])
+        return 0
 
 
 class _Counted:
