@@ -12,9 +12,7 @@ from .faults import Faults
 from .serving import configured
 
 
-def serve(
-    host: str, port: int, data_dir: Path, master_key: str | None = None, *, faults: bool = False
-) -> None:
+def serve(host: str, port: int, data_dir: Path, master_key: str | None = None, *, faults: bool = False) -> None:
     """Run a node until SIGTERM or SIGINT."""
     app = create_app(data_dir, master_key=master_key, faults=Faults() if faults else None)
     uvicorn.Server(configured(app, host, port)).run()

@@ -80,9 +80,7 @@ async def _not_found(_: Request, error: Exception) -> Response:
 async def _body(request: Request) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_BODY:
-        raise EngineError(
-            "payload_too_large", f"The provided payload reached the size limit. {MAX_BODY} bytes."
-        )
+        raise EngineError("payload_too_large", f"The provided payload reached the size limit. {MAX_BODY} bytes.")
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
@@ -236,9 +234,7 @@ def _refusal(fault: Fault) -> Response:
         429: "too_many_requests",
         503: "too_many_search_requests",
     }
-    body = error_body(
-        codes.get(fault.status, "internal"), f"The fault switch refused this request ({fault.status})."
-    )
+    body = error_body(codes.get(fault.status, "internal"), f"The fault switch refused this request ({fault.status}).")
     response = _response(fault.status, body)
     if fault.status in (429, 503):
         response.headers["Retry-After"] = "1"

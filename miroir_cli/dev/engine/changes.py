@@ -83,9 +83,7 @@ def document_id(document: dict[str, Any], key: str) -> str:
 
 def _coordinate(value: Any) -> float | None:
     try:
-        number = (
-            float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
-        )
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
     except ValueError:
         return None
     return number if number is not None and math.isfinite(number) else None

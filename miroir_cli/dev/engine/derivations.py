@@ -55,9 +55,7 @@ def _fits(word: str, other: str, edits: int, prefix: bool) -> bool:
                 or goal.startswith(rest, 1)
                 or (swapped and goal.startswith(rest[2:], 2))
             )
-        return (
-            rest[1:] == goal[1:] or rest[1:] == goal or rest == goal[1:] or (swapped and rest[2:] == goal[2:])
-        )
+        return rest[1:] == goal[1:] or rest[1:] == goal or rest == goal[1:] or (swapped and rest[2:] == goal[2:])
     left = edits - 1
     return (
         _fits(rest[1:], goal[1:], left, prefix)
@@ -210,9 +208,7 @@ class Derived:
                 for each in range(self.highest + 1):
                     found |= self.documents(each)
             else:
-                found = self._words.any_documents(
-                    self.words(level), self._scope, derived=self._derived(level)
-                )
+                found = self._words.any_documents(self.words(level), self._scope, derived=self._derived(level))
                 for phrase in self.phrases(level):
                     found |= self._words.phrase_documents(phrase)
             self._cache[key] = found

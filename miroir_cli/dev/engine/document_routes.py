@@ -77,9 +77,7 @@ def _metadata(call: Call) -> str | None:
 
 def _enqueue_deletion(call: Call, order: dict[str, Any], details: dict[str, Any]) -> Result:
     details = {**details, "deletedDocuments": None}
-    task = call.node.queue.enqueue(
-        DELETION, call.uid(), details=details, order=order, metadata=_metadata(call)
-    )
+    task = call.node.queue.enqueue(DELETION, call.uid(), details=details, order=order, metadata=_metadata(call))
     return accepted(task)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import bits
-from .attributes import matches_pattern
+from .attributes import is_under, matches_pattern
 from .errors import EngineError
 from .fields import number_text
 
@@ -27,22 +27,20 @@ def requested(index: Index, facets: Sequence[str]) -> list[str]:
         if patterned or (features is not None and features.filterable):
             continue
         known = settings.patterns(lambda features: features.filterable)
-        listed = ", ".join(f"`{pattern}`" for pattern in known)
+        listed = ", ".join(known)
         has = (
-            f"Available filterable attributes patterns are: {listed}."
+            f"Available filterable attributes patterns are: `{listed}`."
             if known
             else ("This index does not have configured filterable attributes.")
         )
-        message = (
-            f"Index `{index.uid}`: Invalid facet distribution: Attribute `{name}` is not filterable. {has}"
-        )
+        message = f"Invalid facet distribution: Pattern `{name}` is not filterable. {has}"
         raise EngineError("invalid_search_facets", message)
     found = []
     for field in sorted(index.fields):
         features = settings.features(field)
         if features is None or not features.filterable:
             continue
-        if any(name == field or ("*" in name and matches_pattern(name, field)) for name in facets):
+        if any(is_under(field, name) or ("*" in name and matches_pattern(name, field)) for name in facets):
             found.append(field)
     return found
 

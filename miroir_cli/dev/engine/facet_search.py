@@ -25,14 +25,7 @@ def facet_search(index: Index, name: str, query: str | None, request: SearchRequ
         message = "The facet search is disabled for this index"
         raise EngineError("facet_search_disabled", message)
     if features is None or not features.facet_search:
-        known = settings.patterns(lambda features: features.facet_search)
-        listed = ", ".join(f"`{pattern}`" for pattern in known)
-        has = (
-            f"Available facet-searchable attributes patterns are: `{listed}`."
-            if known
-            else ("This index does not have configured facet-searchable attributes.")
-        )
-        message = f"Index `{index.uid}`: Attribute `{name}` is not facet-searchable. {has}"
+        message = f"Attribute `{name}` is not facet-searchable. {_advice(index, name)}"
         raise EngineError("invalid_facet_search_facet_name", message)
     docs = found_documents(index, request)
     column = index.facets.columns.get(name)
@@ -52,6 +45,24 @@ def facet_search(index: Index, name: str, query: str | None, request: SearchRequ
         "facetQuery": query,
         "processingTimeMs": int((time.perf_counter() - start) * 1000),
     }
+
+
+def _advice(index: Index, name: str) -> str:
+    features = index.settings.features(name)
+    if features is not None:
+        rule = features.rule
+        return (
+            f"Note: this attribute matches rule #{rule} in filterableAttributes, but this rule does not enable"
+            f' facetSearch.\nHint: enable facetSearch in rule #{rule} by adding `"facetSearch": true` to the rule.'
+            f"\nHint: prepend another rule matching {name} with facetSearch: true before rule #{rule}"
+        )
+    known = index.settings.patterns(lambda features: features.facet_search)
+    if not known:
+        return "This index does not have configured facet-searchable attributes."
+    return (
+        f"Available facet-searchable attributes patterns are: `{', '.join(known)}`."
+        " To make it facet-searchable add it to the `filterableAttributes` index settings."
+    )
 
 
 def _typos(index: Index, word: str) -> int:

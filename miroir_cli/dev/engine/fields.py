@@ -57,9 +57,7 @@ def _inside_object(
             yield from _inside_array(value, name, selection)
 
 
-def _inside_array(
-    members: list[Any], name: str, selection: Callable[[str], int]
-) -> Iterator[tuple[str, Any, bool]]:
+def _inside_array(members: list[Any], name: str, selection: Callable[[str], int]) -> Iterator[tuple[str, Any, bool]]:
     for value in members:
         if isinstance(value, dict):
             yield from _inside_object(value, name, selection)
@@ -108,9 +106,6 @@ def number_text(value: float) -> str:
     """Write a number as Meilisearch does: no exponent for facets, no `.0` on whole numbers."""
     if isinstance(value, int):
         return str(value)
-    if value.is_integer() and abs(value) < 1e21:
+    if value.is_integer() and abs(value) < 2**53:
         return str(int(value))
-    text = repr(value)
-    if "e" not in text:
-        return text
-    return format(Decimal(text), "f")
+    return format(Decimal(repr(value)), "f").removesuffix(".0")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import bits
 from .errors import EngineError
-from .filter_parser import All, Any_, Box, Condition, FilterSyntaxError, Node, Not, Radius, parse_json
+from .filter_parser import All, Any_, Box, Condition, FilterSyntaxError, Node, Not, Radius, canonical, parse_json
 from .geo import distance
 from .text import normalize_facet, truncate_facet
 
@@ -23,9 +23,7 @@ _COMPARISONS = {">", ">=", "<", "<=", "TO"}
 _SHOWN = {"STARTS": "STARTS WITH", "NULL": "IS NULL", "EMPTY": "IS EMPTY"}
 
 
-def evaluate(
-    index: Index, value: Any, code: str = "invalid_search_filter", *, named: bool = True
-) -> int:
+def evaluate(index: Index, value: Any, code: str = "invalid_search_filter", *, named: bool = True) -> int:
     """Return the documents a request's filter keeps; None keeps all.
 
     Errors carry `code`, and the index's name unless `named` is off.
@@ -38,6 +36,8 @@ def evaluate(
         raise EngineError(code, str(error)) from None
     if tree is None:
         return index.universe
+    if named:
+        tree = canonical(tree)
     return _Evaluation(index, code, named=named).run(tree)
 
 
@@ -69,6 +69,9 @@ def _conditions(tree: Node) -> Iterator[Condition]:
 
 def _refuse_contains(tree: Node, code: str) -> None:
     for condition in _conditions(tree):
+        if condition.field.value in ("_vectors", "_shard") or condition.field.value.startswith("_vectors."):
+            message = f"Using `{condition.field.value}` in a filter requires enabling an experimental feature."
+            raise EngineError("feature_not_enabled", message)
         if condition.operator == "CONTAINS":
             message = (
                 "Using `CONTAINS` in a filter requires enabling the `contains filter` experimental feature."
@@ -91,7 +94,7 @@ class _Evaluation:
         _refuse_contains(tree, self.code)
         for condition in _conditions(tree):
             features = self.index.settings.features(condition.field.value)
-            if features is None or not features.filterable:
+            if features is None or not features.filterable or condition.field.value == "_geo":
                 raise self._not_filterable(condition.field, condition.field.value)
         return self._node(tree)
 
@@ -153,7 +156,7 @@ class _Evaluation:
         if allowed:
             return
         field, rule = condition.field.value, features.rule
-        known = [*(["=", "!=", "IN"] if features.equality else [])]
+        known = ["OR", "AND", "NOT", *(["=", "!=", "IN"] if features.equality else [])]
         known += ["<", ">", "<=", ">=", "TO"] if features.comparison else []
         known += ["IS EMPTY", "IS NULL", "EXISTS"]
         missing = "comparison" if operator in _COMPARISONS else "equality"

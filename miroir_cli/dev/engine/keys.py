@@ -111,9 +111,7 @@ class Keys:
         record = self.find(uid_or_key)
         for field in body:
             if field not in ("name", "description"):
-                raise EngineError(
-                    "bad_request", f"The `{field}` field cannot be modified for the given resource."
-                )
+                raise EngineError("bad_request", f"The `{field}` field cannot be modified for the given resource.")
         record = {**record, **body, "updatedAt": timestamp()}
         self._store.put_record("keys", record["uid"], record)
         self._records[record["uid"]] = record

@@ -83,9 +83,7 @@ class Matcher:
                 for word, token in zip(phrase, inside, strict=True)
             ):
                 span = inside[-1].end - inside[0].start
-                return Match(
-                    tokens=(places[start], places[end]), words=(start, end), characters=span, ids=ids
-                )
+                return Match(tokens=(places[start], places[end]), words=(start, end), characters=span, ids=ids)
         return None
 
     def _single(self, tokens: Sequence[Token], places: Sequence[int], start: int) -> Match | None:
@@ -95,9 +93,7 @@ class Matcher:
             if token.lemma in each.words and not each.prefix:
                 characters = token.end - token.start
             elif each.prefix:
-                whole = next(
-                    (n for n in range(len(token.lemma), 0, -1) if token.lemma[:n] in each.words), None
-                )
+                whole = next((n for n in range(len(token.lemma), 0, -1) if token.lemma[:n] in each.words), None)
                 if whole is not None:
                     characters = min(whole, each.characters)
             if characters is not None:
@@ -140,10 +136,7 @@ def _text(value: Any) -> str | None:
 
 def _map_leaves(value: Any, name: str, path: list[int], visit: Callable[[str, list[int], Any], Any]) -> Any:
     if isinstance(value, dict):
-        return {
-            key: _map_leaves(inner, f"{name}.{key}" if name else key, path, visit)
-            for key, inner in value.items()
-        }
+        return {key: _map_leaves(inner, f"{name}.{key}" if name else key, path, visit) for key, inner in value.items()}
     if isinstance(value, list):
         return [_map_leaves(inner, name, [*path, number], visit) for number, inner in enumerate(value)]
     return visit(name, path, value)
@@ -241,9 +234,7 @@ def _best_interval(matches: Sequence[Match], size: int) -> tuple[Match, Match]:
     return (matches[0], matches[0]) if best is None else (matches[best[1]], matches[best[2]])
 
 
-def _crop_window(
-    tokens: Sequence[Token], matches: Sequence[Match], size: int, length: int
-) -> tuple[int, int]:
+def _crop_window(tokens: Sequence[Token], matches: Sequence[Match], size: int, length: int) -> tuple[int, int]:
     """Return the characters to keep: `size` words around the best matches, grown to both sides."""
     before, after, left = 0, 0, size
     if matches:

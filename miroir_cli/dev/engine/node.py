@@ -166,9 +166,7 @@ class Node:
         order = task.order
         if order.get("all"):
             count = len(index.bodies)
-            return self._commit(
-                task, index, {**(task.details or {}), "deletedDocuments": count}, cleared=True
-            )
+            return self._commit(task, index, {**(task.details or {}), "deletedDocuments": count}, cleared=True)
         if "filter" in order:
             with self.lock:
                 numbers = list(filters.evaluate_numbers(index, order["filter"], "invalid_document_filter"))

@@ -139,9 +139,7 @@ def search_request(values: Mapping[str, Any]) -> SearchRequest:
             raise not_supported(f"The search parameter `{name}`")
     strategy = taken.get("matchingStrategy", "last")
     if strategy not in ("last", "all", "frequency"):
-        message = (
-            f"Unknown value `{strategy}` at `.matchingStrategy`: expected one of `last`, `all`, `frequency`"
-        )
+        message = f"Unknown value `{strategy}` at `.matchingStrategy`: expected one of `last`, `all`, `frequency`"
         raise EngineError("invalid_search_matching_strategy", message)
     if strategy == "frequency":
         raise not_supported("The matching strategy `frequency`")

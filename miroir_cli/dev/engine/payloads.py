@@ -46,9 +46,7 @@ def packed(body: bytes, content_type: str, delimiter: str) -> tuple[bytes, int]:
         message = f"The `{kind}` payload provided is malformed: `{error}`."
         raise EngineError("malformed_payload", message) from None
     if any(not document.lstrip().startswith(b"{") for document in documents):
-        raise EngineError(
-            "malformed_payload", "The payload provided is malformed: expected a sequence of objects."
-        )
+        raise EngineError("malformed_payload", "The payload provided is malformed: expected a sequence of objects.")
     return b"[" + b",".join(documents) + b"]", len(documents)
 
 
@@ -87,9 +85,7 @@ def _csv_rows(body: bytes, delimiter: str) -> list[dict[str, Any]]:
             continue
         if len(row) != len(columns):
             raise ValueError(f"record {number} has {len(row)} fields, the header has {len(columns)}")
-        found.append(
-            {name: _typed(text, kind, number) for (name, kind), text in zip(columns, row, strict=True)}
-        )
+        found.append({name: _typed(text, kind, number) for (name, kind), text in zip(columns, row, strict=True)})
     return found
 
 

@@ -193,9 +193,7 @@ def _separator(builder: _Builder, text: str, *, hard: bool, negative: bool, blan
     return builder.phrase is None and text == "-" and blank
 
 
-def folded_synonyms(
-    synonyms: dict[str, list[str]], tokenizer: Tokenizer
-) -> dict[tuple[str, ...], tuple[Phrase, ...]]:
+def folded_synonyms(synonyms: dict[str, list[str]], tokenizer: Tokenizer) -> dict[tuple[str, ...], tuple[Phrase, ...]]:
     """Cut both sides of the synonyms into words."""
     found: dict[tuple[str, ...], list[Phrase]] = {}
 

@@ -55,9 +55,7 @@ class Ranked:
     candidates: int = 0
 
 
-def matching(
-    index: Index, query: Query, scope: Scope, universe: int, strategy: str
-) -> tuple[int, list[Derived]]:
+def matching(index: Index, query: Query, scope: Scope, universe: int, strategy: str) -> tuple[int, list[Derived]]:
     """Return the documents that match enough of a query, and its terms over the index."""
     derived = [Derived(term, index.words, scope) for term in (*query.terms, *query.glued)]
     for word in query.negative_words:
@@ -161,9 +159,7 @@ def _searched_on(index: Index, attributes: Sequence[str]) -> frozenset[int]:
     return frozenset(chosen)
 
 
-def _rules(
-    index: Index, query: Query, derived: Sequence[Derived], wanted: Wanted, scope: Scope
-) -> list[Rule]:
+def _rules(index: Index, query: Query, derived: Sequence[Derived], wanted: Wanted, scope: Scope) -> list[Rule]:
     rules: list[Rule] = []
     seen: set[str] = set()
     relevancy = not query.is_empty
@@ -187,13 +183,9 @@ def _rules(
         "typo": lambda: rules.append(typo_buckets),
         "proximity": lambda: rules.append(lambda s, d: proximity_buckets(index, s, d)),
         "attribute": attribute_rule,
-        "attributeRank": lambda: rules.append(
-            lambda s, d: attribute_buckets(index, scope.fields, s, d, AttributeRank)
-        ),
+        "attributeRank": lambda: rules.append(lambda s, d: attribute_buckets(index, scope.fields, s, d, AttributeRank)),
         "wordPosition": lambda: rules.append(lambda s, d: position_buckets(index, s, d, Position)),
-        "exactness": lambda: rules.extend(
-            [lambda s, d: exact_attribute_buckets(index, s, d), exact_word_buckets]
-        ),
+        "exactness": lambda: rules.extend([lambda s, d: exact_attribute_buckets(index, s, d), exact_word_buckets]),
     }
     for name in index.settings["rankingRules"]:
         if name == "sort":

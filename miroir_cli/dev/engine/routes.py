@@ -121,15 +121,12 @@ def swap_indexes(call: Call) -> Result:
     """`POST /swap-indexes`."""
     swaps = call.json()
     if not isinstance(swaps, list) or not all(
-        isinstance(swap, dict) and isinstance(swap.get("indexes"), list) and len(swap["indexes"]) == 2
-        for swap in swaps
+        isinstance(swap, dict) and isinstance(swap.get("indexes"), list) and len(swap["indexes"]) == 2 for swap in swaps
     ):
         raise EngineError("invalid_swap_indexes", "Two indexes must be given for each swap.")
     named = [uid for swap in swaps for uid in swap["indexes"]]
     if len(set(named)) != len(named):
-        raise EngineError(
-            "invalid_swap_duplicate_index_found", "Indexes must be declared only once during a swap."
-        )
+        raise EngineError("invalid_swap_duplicate_index_found", "Indexes must be declared only once during a swap.")
     shown = [{"indexes": swap["indexes"], "rename": bool(swap.get("rename"))} for swap in swaps]
     details = {"swaps": shown}
     return accepted(call.node.queue.enqueue(SWAP, None, details=details, order=details))

@@ -278,9 +278,7 @@ def position_cost(position: int, start: int, size: int) -> int:
     return sum(next((c for far, c in _DISTANCES if distance + i <= far), 10) for i in range(size))
 
 
-def position_buckets(
-    index: Index, state: State, universe: int, make: type[Position] = Position
-) -> Iterator[Bucket]:
+def position_buckets(index: Index, state: State, universe: int, make: type[Position] = Position) -> Iterator[Bucket]:
     """Words at the place they have in the query first."""
 
     def parts(path: Path, docs: int) -> Iterator[list[tuple[int, int]]]:
@@ -377,9 +375,7 @@ def sort_buckets(index: Index, rule: SortRule, state: State, universe: int) -> I
     displayed = index.settings.displayed
     hidden = displayed is not None and rule.field not in displayed
     groups: Iterator[tuple[Any, int]] = (
-        iter([(None, universe)])
-        if column is None
-        else column.sorted_groups(universe, ascending=rule.ascending)
+        iter([(None, universe)]) if column is None else column.sorted_groups(universe, ascending=rule.ascending)
     )
     for value, docs in groups:
         yield Sort(rule.field, rule.ascending, value, hidden), _cut(state, docs), docs

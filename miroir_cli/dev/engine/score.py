@@ -130,16 +130,7 @@ class GeoSort:
 
 
 Detail = (
-    WordsDetail
-    | Typo
-    | Proximity
-    | AttributeRank
-    | Attribute
-    | Position
-    | ExactAttribute
-    | ExactWords
-    | Sort
-    | GeoSort
+    WordsDetail | Typo | Proximity | AttributeRank | Attribute | Position | ExactAttribute | ExactWords | Sort | GeoSort
 )
 
 

@@ -60,9 +60,7 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
         body |= {"limit": request.limit, "offset": request.offset, "estimatedTotalHits": total}
     if request.facets:
         found = checked.facets or []
-        body["facetDistribution"] = {
-            name: facet_counts.distribution(index, name, ranked.candidates) for name in found
-        }
+        body["facetDistribution"] = {name: facet_counts.distribution(index, name, ranked.candidates) for name in found}
         stats = {name: facet_counts.stats(index, name, ranked.candidates) for name in found}
         body["facetStats"] = {name: value for name, value in stats.items() if value is not None}
     body["requestUid"] = str(uuid.uuid4())
@@ -129,9 +127,7 @@ def _ranked(index: Index, checked: _Checked, count: int) -> Ranked:
     return rank(index, checked.query, universe, scope, wanted)
 
 
-def _hit(
-    index: Index, checked: _Checked, matcher: Matcher, number: int, details: tuple[Detail, ...]
-) -> dict[str, Any]:
+def _hit(index: Index, checked: _Checked, matcher: Matcher, number: int, details: tuple[Detail, ...]) -> dict[str, Any]:
     request = checked.request
     document = index.document(number)
     vectors = document.pop("_vectors", None)

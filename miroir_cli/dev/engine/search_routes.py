@@ -62,9 +62,7 @@ def multi_search(call: Call) -> Result:
     with call.node.lock:
         for position, query in enumerate(queries):
             if not isinstance(query, dict) or not isinstance(query.get("indexUid"), str):
-                raise EngineError(
-                    "missing_index_uid", f"Missing field `indexUid` inside `.queries[{position}]`"
-                )
+                raise EngineError("missing_index_uid", f"Missing field `indexUid` inside `.queries[{position}]`")
             if query.get("federationOptions") is not None:
                 message = f"Inside `.queries[{position}]`: Using `federationOptions` is not allowed in a non-federated search."
                 raise EngineError("invalid_multi_search_federation_options", message)
@@ -92,13 +90,9 @@ def facet_search_post(call: Call) -> Result:
     if "facetName" not in body:
         raise EngineError("missing_facet_search_facet_name", "Missing field `facetName`")
     if not isinstance(body["facetName"], str):
-        raise EngineError(
-            "invalid_facet_search_facet_name", "Invalid value type at `.facetName`: expected a string"
-        )
+        raise EngineError("invalid_facet_search_facet_name", "Invalid value type at `.facetName`: expected a string")
     if not isinstance(body.get("facetQuery"), (str, type(None))):
-        raise EngineError(
-            "invalid_facet_search_query", "Invalid value type at `.facetQuery`: expected a string"
-        )
+        raise EngineError("invalid_facet_search_query", "Invalid value type at `.facetQuery`: expected a string")
     values = take(body, kinds, "search")
     name, query = values.pop("facetName"), values.pop("facetQuery", None)
     exhaustive = values.pop("exhaustiveFacetCount", False)

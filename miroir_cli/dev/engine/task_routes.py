@@ -45,9 +45,7 @@ def _values(name: str, text: str) -> list[Any] | None:
     lower = {choice.lower(): choice for choice in known}
     for part in parts:
         if part.lower() not in lower:
-            raise EngineError(
-                _code(name), f"Invalid value in parameter `{name}`: `{part}` is not a valid one."
-            )
+            raise EngineError(_code(name), f"Invalid value in parameter `{name}`: `{part}` is not a valid one.")
     return [lower[part.lower()] for part in parts]
 
 
@@ -101,7 +99,9 @@ def get_task(call: Call) -> Result:
     """`GET /tasks/{uid}`."""
     text = call.path["task_uid"]
     if not text.isdigit():
-        raise EngineError("invalid_task_uids", f"Task uid `{text}` is invalid. It should only contain numeric characters.")
+        raise EngineError(
+            "invalid_task_uids", f"Task uid `{text}` is invalid. It should only contain numeric characters."
+        )
     task = call.node.queue.tasks.get(int(text))
     if task is None:
         raise EngineError("task_not_found", f"Task `{text}` not found.")

@@ -170,12 +170,8 @@ class Queue:
     def _execute(self, task: Task) -> None:
         try:
             if self._faults.for_task(Kind.FAIL_TASK, task.type, task.index_uid):
-                raise EngineError(
-                    "internal", "An internal error has occurred: the fault switch failed this task."
-                )
-            truncated = task.type == DOCUMENTS and self._faults.for_task(
-                Kind.TRUNCATE, task.type, task.index_uid
-            )
+                raise EngineError("internal", "An internal error has occurred: the fault switch failed this task.")
+            truncated = task.type == DOCUMENTS and self._faults.for_task(Kind.TRUNCATE, task.type, task.index_uid)
             if truncated:
                 done = self.succeeded(task, {**(task.details or {}), "indexedDocuments": 0})
                 with self._store.transaction():
@@ -198,9 +194,7 @@ class Queue:
         details = task.undone()
         if task.uid not in self.tasks:
             return
-        failed = replace(
-            task, status="failed", error=error, details=details, finished_at=timestamp(), order={}
-        )
+        failed = replace(task, status="failed", error=error, details=details, finished_at=timestamp(), order={})
         with self._store.transaction():
             self._store.put_value("next_batch", self._next_batch)
             self.finish(failed)

@@ -108,9 +108,7 @@ def _listen(port: int) -> socket.socket:
 
 
 @contextmanager
-def running_engine(
-    directory: Path, *, master_key: str | None = None, port: int | None = None
-) -> Iterator[Engine]:
+def running_engine(directory: Path, *, master_key: str | None = None, port: int | None = None) -> Iterator[Engine]:
     """Serve a node from a background thread for the length of the block."""
     engine = Engine(directory, master_key=master_key, port=port)
     engine.start()

@@ -96,9 +96,7 @@ class Words:
             self.field_names.append(name)
         return number
 
-    def change(
-        self, removed: Sequence[tuple[int, DocumentWords]], added: Sequence[tuple[int, DocumentWords]]
-    ) -> None:
+    def change(self, removed: Sequence[tuple[int, DocumentWords]], added: Sequence[tuple[int, DocumentWords]]) -> None:
         """Take out some documents' words, then put in others; drops everything derived."""
         if not removed and not added:
             return
@@ -189,8 +187,7 @@ class Words:
             places = (
                 place
                 for place in self.postings.get(word, ())
-                if (scope.fields is None or place >> 16 & 0xFFFF in scope.fields)
-                and place >> 16 & 0xFFFF not in exact
+                if (scope.fields is None or place >> 16 & 0xFFFF in scope.fields) and place >> 16 & 0xFFFF not in exact
             )
             found |= documents_of(places, self.limit())
         return found
@@ -231,15 +228,11 @@ class Words:
                 if first is None or second is None or not kept:
                     continue
                 left, right = self.postings[first], set(self.postings[second])
-                near = [
-                    place for place in left if place + 1 in right or (distance == 2 and place + 2 in right)
-                ]
+                near = [place for place in left if place + 1 in right or (distance == 2 and place + 2 in right)]
                 kept &= documents_of(near, self.limit())
         return kept
 
 
 def is_number(word: str) -> bool:
     """Tell whether a word is made of digits and ASCII punctuation only."""
-    return all(
-        c.isnumeric() or (c.isascii() and c.isprintable() and not c.isalnum() and c != " ") for c in word
-    )
+    return all(c.isnumeric() or (c.isascii() and c.isprintable() and not c.isalnum() and c != " ") for c in word)
