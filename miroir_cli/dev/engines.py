@@ -45,9 +45,7 @@ class Engine:
     def command(self, *, port: int, directory: Path) -> list[str]:
         """The command of a node on loopback that keeps everything it writes below `directory`."""
         if self.kind is EngineKind.EMBEDDED:
-            data = directory / "embedded"
-            module = ["-P", "-m", "miroir_cli.dev.engine"]
-            return [str(self.program), *module, "--port", str(port), "--data", str(data)]
+            return embedded_command(port=port, data=directory / "embedded")
         return [
             str(self.program),
             "--no-analytics",
@@ -74,6 +72,12 @@ class Engine:
         return kept
 
 
+def embedded_command(*, port: int, data: Path) -> list[str]:
+    """The command of an embedded node on loopback that keeps its data in `data`."""
+    module = ["-P", "-m", "miroir_cli.dev.engine"]
+    return [sys.executable, *module, "--port", str(port), "--data", str(data)]
+
+
 def find_engine(choice: EngineChoice, environ: Mapping[str, str]) -> Engine:
     """The engine to use.
 
@@ -81,7 +85,7 @@ def find_engine(choice: EngineChoice, environ: Mapping[str, str]) -> Engine:
     node. Raises NotFound when a named or demanded binary is not there, NodeUnsupported when it does not run.
     """
     if choice is EngineChoice.EMBEDDED:
-        return _embedded("the embedded node, as asked")
+        return _embedded("the embedded node, for development only")
     binary = _binary(environ)
     if binary is not None:
         return Engine(kind=EngineKind.MEILISEARCH, program=binary, said=f"{_version(binary)} ({binary})")
@@ -90,7 +94,7 @@ def find_engine(choice: EngineChoice, environ: Mapping[str, str]) -> Engine:
             "no `meilisearch` on the PATH",
             hint=f"install Meilisearch, name its binary in {BINARY_VARIABLE}, or use `--engine embedded`",
         )
-    return _embedded("the embedded node, for development only (there is no `meilisearch` on the PATH)")
+    return _embedded("the embedded node, for development only: there is no `meilisearch` on the PATH")
 
 
 def _embedded(said: str) -> Engine:

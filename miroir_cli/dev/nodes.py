@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -49,34 +49,61 @@ class NodeReport:
     log: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpPlan:
+    """What `up` would do: run these nodes, which do not run, with this engine."""
+
+    engine: Engine
+    missing: tuple[LocalNode, ...]
+
+
+def plan_up(
+    topology: Path,
+    *,
+    count: int = 3,
+    choice: EngineChoice = EngineChoice.AUTO,
+    first_port: int | None = None,
+    environ: Mapping[str, str],
+) -> UpPlan:
+    """What is missing for the local nodes `n1` to `n<count>` to run.
+
+    Known nodes keep their port and engine. The port of `n<i>` is `first_port` + i - 1, counted from where `n1` is
+    when no port is given.
+
+    Raises UsageError that names each port in use, Refused when known nodes have another engine than asked for.
+    """
+    register = LocalDirectory.beside(topology).load()
+    engine = _engine_for(register, choice, environ)
+    missing = _missing(register, count=count, first_port=first_port, kind=engine.kind)
+    _check_ports(missing)
+    return UpPlan(engine=engine, missing=tuple(missing))
+
+
 async def up(
     topology: Path,
     *,
     count: int = 3,
     choice: EngineChoice = EngineChoice.AUTO,
-    first_port: int = FIRST_PORT,
+    first_port: int | None = None,
     within: float = START_TIMEOUT,
     environ: Mapping[str, str],
     say: Say,
 ) -> tuple[NodeReport, ...]:
     """See to it that the local nodes `n1` to `n<count>` run and answer; those that run are left alone.
 
-    The nodes live in `.miroir/dev` beside `topology`. Known nodes keep their port and engine. Raises
-    UsageError naming each port in use, NodeUnavailable when a node ends or does not answer within `within`
-    seconds, after `say` was given the end of its log; the nodes that this call started are stopped then.
+    The nodes live in `.miroir/dev` beside `topology`. Raises what `plan_up` raises, and NodeUnavailable when a
+    node ends or does not answer within `within` seconds, after `say` was given the end of its log; the nodes that
+    this call started are stopped then.
     """
     directory = LocalDirectory.beside(topology)
     with directory.locked():
-        register = directory.load()
-        engine = _engine_for(register, choice, environ)
-        say(f"engine: {engine.said}")
-        missing = _missing(register, count=count, first_port=first_port, kind=engine.kind)
-        _check_ports(missing)
+        register = now = directory.load()
+        plan = plan_up(topology, count=count, choice=choice, first_port=first_port, environ=environ)
+        say(f"engine: {plan.engine.said}")
         started: list[LocalNode] = []
-        now = register
         try:
-            for node in missing:
-                started.append(_start(node, engine, directory, environ))
+            for node in plan.missing:
+                started.append(_start(node, plan.engine, directory, environ))
                 now = now.put(started[-1])
                 directory.save(now)
             await _all_answer(started, directory, within=within, say=say)
@@ -141,8 +168,11 @@ def _engine_for(register: Register, choice: EngineChoice, environ: Mapping[str, 
     return engine
 
 
-def _missing(register: Register, *, count: int, first_port: int, kind: EngineKind) -> list[LocalNode]:
+def _missing(register: Register, *, count: int, first_port: int | None, kind: EngineKind) -> list[LocalNode]:
     """The nodes among `n1` to `n<count>` that do not run; new ones get ports from `first_port` on."""
+    if first_port is None:
+        first = register.find("n1")
+        first_port = first.port if first is not None else FIRST_PORT
     if not 1 <= first_port <= LAST_PORT - count + 1:
         raise UsageError(f"{count} ports from {first_port} on do not fit below {LAST_PORT + 1}")
     wanted = [
@@ -174,39 +204,37 @@ def _start(node: LocalNode, engine: Engine, directory: LocalDirectory, environ: 
     return replace(node, process=process)
 
 
-async def _all_answer(nodes: Sequence[LocalNode], directory: LocalDirectory, *, within: float, say: Say) -> None:
-    async with asyncio.TaskGroup() as group:
-        waits = [group.create_task(_answers(node, directory, within=within)) for node in nodes]
-    failures = {node.name: wait.result() for node, wait in zip(nodes, waits, strict=True)}
-    for name, failure in failures.items():
-        if failure is not None:
-            say(f"the end of {directory.log(name)}:")
-            for line in directory.last_lines(name):
-                say(f"  {line}")
-    for failure in failures.values():
-        if failure is not None:
-            raise failure
+async def _all_answer(nodes: Iterable[LocalNode], directory: LocalDirectory, *, within: float, say: Say) -> None:
+    """Wait until all of them answer; the first that fails to is the error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for node in nodes:
+                group.create_task(_answers(node, directory, within=within, say=say))
+    except* MiroirError as failures:
+        first = failures
+    else:
+        return
+    raise first.exceptions[0]
 
 
-async def _answers(node: LocalNode, directory: LocalDirectory, *, within: float) -> MiroirError | None:
-    """Wait until a node answers; the error when it ends before, or does not within `within` seconds."""
-    hint = f"the whole log is `{directory.log(node.name)}`"
+async def _answers(node: LocalNode, directory: LocalDirectory, *, within: float, say: Say) -> None:
+    """Wait until a node answers. Raises NodeUnavailable when it ends before, or does not within that time."""
     deadline = time.monotonic() + within
     async with _client(node) as client:
-        while time.monotonic() < deadline:
-            if not node.runs:
-                last = directory.last_lines(node.name, 1)
-                why = f": {last[0]}" if last else ""
-                message = f"node `{node.name}` ended while starting{why}"
-                return NodeUnavailable(message, node=node.name, sent=False, hint=hint)
+        while node.runs and time.monotonic() < deadline:
             try:
-                await client.health(timeout=1)
+                return await client.health(timeout=1)
             except MiroirError:
                 await asyncio.sleep(POLL)
-            else:
-                return None
-    message = f"node `{node.name}` did not answer at {node.url} within {within:g} s"
-    return NodeUnavailable(message, node=node.name, sent=False, hint=hint)
+    lines = directory.last_lines(node.name)
+    if node.runs:
+        message = f"node `{node.name}` did not answer at {node.url} within {within:g} s"
+    else:
+        message = f"node `{node.name}` ended while starting" + (f": {lines[-1]}" if lines else "")
+    log = directory.log(node.name)
+    for line in [f"the end of {log}:", *(f"  {line}" for line in lines)] if lines else ():
+        say(line)
+    raise NodeUnavailable(message, node=node.name, sent=False, hint=f"the whole log is `{log}`")
 
 
 def _stop(nodes: Iterable[LocalNode]) -> frozenset[str]:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,14 +120,20 @@ def port_owner(port: int) -> str | None:
     """Name and pid of the process that listens on a port, as far as `/proc` shows it to us."""
     sockets = _listening(port)
     for directory in Path("/proc").glob("[0-9]*") if sockets else ():
-        try:
-            links = {os.readlink(descriptor) for descriptor in (directory / "fd").iterdir()}
-            name = (directory / "comm").read_text().strip()
-        except OSError:
-            continue
-        if links & sockets:
-            return f"`{name}`, pid {directory.name}"
+        if sockets & _open_files(directory):
+            with suppress(OSError):
+                return f"`{(directory / 'comm').read_text().strip()}`, pid {directory.name}"
     return None
+
+
+def _open_files(process: Path) -> set[str]:
+    """What the open files of a process are called, as far as we may see them."""
+    found: set[str] = set()
+    with suppress(OSError):
+        for descriptor in os.listdir(process / "fd"):
+            with suppress(OSError):
+                found.add(os.readlink(process / "fd" / descriptor))
+    return found
 
 
 def _listening(port: int) -> set[str]:
