@@ -104,10 +104,10 @@ def _walk(node: ast.AST, parents: tuple[str, ...], *, at_run_time: bool, on_load
             target = f"{source}.{alias.name}"
             yield Import(target if _is_module(target) else source, at_run_time, on_loading)
     elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-        for child in node.body:
-            yield from _walk(child, parents, at_run_time=False, on_loading=False)
-        for child in node.orelse:
-            yield from _walk(child, parents, at_run_time=at_run_time, on_loading=on_loading)
+        for statement in node.body:
+            yield from _walk(statement, parents, at_run_time=False, on_loading=False)
+        for statement in node.orelse:
+            yield from _walk(statement, parents, at_run_time=at_run_time, on_loading=on_loading)
     else:
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -62,9 +63,10 @@ class Silent:
 class Lines(Silent):
     """Prints all lanes as one line, at most every `LINE_EVERY` seconds, and once at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lanes: list[CountedLane] = []
-        self._started = time.monotonic()
+        self._started = clock()
         self._printed = self._started
 
     def lane(self, name: str, *, unit: str = "documents", total: int | None = None) -> Lane:
@@ -73,11 +75,11 @@ class Lines(Silent):
         return lane
 
     def changed(self) -> None:
-        if time.monotonic() - self._printed >= LINE_EVERY:
+        if self._clock() - self._printed >= LINE_EVERY:
             self._print()
 
     def _print(self) -> None:
-        self._printed = time.monotonic()
+        self._printed = self._clock()
         seconds = self._printed - self._started
         sys.stderr.write("; ".join(lane.describe(seconds) for lane in self._lanes) + "\n")
         sys.stderr.flush()

@@ -42,17 +42,18 @@ def print_table(columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]],
     texts = [[_text(cell) for cell in row] for row in rows]
     width = terminal_width()
     shown = _fitting(described, texts, width)
+    widths = _widths([described[position] for position in shown], [_natural(described, texts, p) for p in shown], width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP, 0, 0), show_edge=False, title=title)
     table.title_justify = "left"
     table.title_style = "bold"
-    for position in shown:
+    for position, room in zip(shown, widths, strict=True):
         column = described[position]
         table.add_column(
             Text(column.name),
             justify="right" if column.right else "left",
             no_wrap=not column.wrap,
             overflow="fold" if column.wrap else "ellipsis",
-            min_width=_natural(column, texts, position) if column.keep else None,
+            width=room,
         )
     for cells in texts:
         table.add_row(*(cells[position] for position in shown))
@@ -81,7 +82,7 @@ def _fitting(columns: Sequence[Column], texts: Sequence[Sequence[Text]], width: 
         return shown
 
     def smallest(position: int) -> int:
-        natural = _natural(columns[position], texts, position)
+        natural = _natural(columns, texts, position)
         return natural if columns[position].keep else min(natural, SMALLEST)
 
     for position in reversed(range(len(columns))):
@@ -92,8 +93,24 @@ def _fitting(columns: Sequence[Column], texts: Sequence[Sequence[Text]], width: 
     return shown
 
 
-def _natural(column: Column, texts: Sequence[Sequence[Text]], position: int) -> int:
-    return max([cell_len(column.name), *(cells[position].cell_len for cells in texts)])
+def _widths(columns: Sequence[Column], natural: Sequence[int], width: int | None) -> list[int]:
+    """How wide each column becomes: whole where possible, else the widest that may be cut give way."""
+    widths = list(natural)
+    if width is None:
+        return widths
+    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    for cuttable in ([not column.keep for column in columns], [True] * len(columns)):
+        while excess > 0:
+            position = max(range(len(widths)), key=lambda each: (cuttable[each], widths[each]))
+            if not cuttable[position] or widths[position] <= 1:
+                break
+            widths[position] -= 1
+            excess -= 1
+    return widths
+
+
+def _natural(columns: Sequence[Column], texts: Sequence[Sequence[Text]], position: int) -> int:
+    return max([cell_len(columns[position].name), *(cells[position].cell_len for cells in texts)])
 
 
 def _text(cell: Cell) -> Text:
