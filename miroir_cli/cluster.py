@@ -30,13 +30,14 @@ class Patience:
     """How long the write protocol waits for nodes, in seconds.
 
     `grace`: after which no request of a dead process can still be taken in by a node that answers (the fence on one
-    host; the longest lateness measured was 0.07 s). `lookup`: for which a request without an answer is looked up among
-    its node's tasks. `busy`: for which a node that says it is busy is asked again while the other replicas wait.
-    `answer`: for one question about tasks. `silence` and `lag`: without an answer, or without progress in its queue,
-    after which a node that others are ahead of is left behind.
+    host; the longest lateness measured was 0.07 s). `write`: for the answer to one write. `lookup`: for which a write
+    without an answer is looked up among its node's tasks. `busy`: for which a node that says it is busy is asked again
+    while the other replicas wait. `answer`: for one question about tasks. `silence` and `lag`: without an answer, or
+    without progress in its queue, after which a node that others are ahead of is left behind.
     """
 
     grace: float = 2.0
+    write: float = 120.0
     lookup: float = 1.0
     busy: float = 10.0
     answer: float = 5.0

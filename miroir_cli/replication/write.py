@@ -197,6 +197,7 @@ class Sending:
                 content=content,
                 content_type=self.outgoing.content_type,
                 params=params,
+                timeout=self.cluster.patience.write,
             )
             busy = isinstance(answer, Refused) and answer.status in (408, 429, 503)
             wait = max(pause, (answer.retry_after or 0.0) if isinstance(answer, Refused) else 0.0)
