@@ -1,0 +1,226 @@
+"""`miroir search`, `miroir explain` and `miroir locate`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.table import Column
+from miroir_cli.errors import PartialError
+
+if TYPE_CHECKING:
+    from miroir_cli.search.explain import Explanation
+
+app = typer.Typer()
+
+
+class MatchingStrategy(StrEnum):
+    LAST = "last"
+    ALL = "all"
+    FREQUENCY = "frequency"
+
+
+class WhenPartial(StrEnum):
+    ERROR = "error"
+    ALLOW = "allow"
+
+
+Index = Annotated[str, typer.Argument(metavar="INDEX", help="The index.", show_default=False)]
+Query = Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)]
+Filter = Annotated[str | None, typer.Option("--filter", "-f", metavar="FILTER", help="A filter expression.")]
+Body = Annotated[
+    str | None,
+    typer.Option("--body", metavar="FILE", help="A search request as JSON (`-`: standard input); options go on top."),
+]
+
+
+@app.command()
+def search(
+    ctx: typer.Context,
+    index: Index,
+    query: Query = None,
+    filter: Filter = None,
+    sort: Annotated[
+        list[str] | None,
+        typer.Option("--sort", "-s", metavar="FIELD:asc|desc", help="Sort by a field; may be repeated."),
+    ] = None,
+    facets: Annotated[
+        str | None, typer.Option("--facets", metavar="A,B", help="Count the values of these fields; `*`: of all.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=0, metavar="N", help="Hits to show (20).")] = None,
+    offset: Annotated[int | None, typer.Option("--offset", min=0, metavar="N", help="Hits to skip.")] = None,
+    page: Annotated[int | None, typer.Option("--page", min=0, metavar="N", help="Show this page.")] = None,
+    hits_per_page: Annotated[int | None, typer.Option("--hits-per-page", min=0, metavar="N", help="Its size.")] = None,
+    attributes: Annotated[
+        str | None, typer.Option("--attributes", "-a", metavar="A,B", help="Fields to show, in this order.")
+    ] = None,
+    highlight: Annotated[
+        str | None, typer.Option("--highlight", metavar="A,B", help="Mark matches in these fields (`_formatted`).")
+    ] = None,
+    matching_strategy: Annotated[
+        MatchingStrategy | None,
+        typer.Option("--matching-strategy", help="Which words of the query a hit may lack."),
+    ] = None,
+    distinct: Annotated[
+        str | None, typer.Option("--distinct", metavar="FIELD", help="Only the best hit of each value of this field.")
+    ] = None,
+    ranking_score_threshold: Annotated[
+        float | None, typer.Option("--ranking-score-threshold", metavar="X", help="Only hits that score X or more.")
+    ] = None,
+    body: Body = None,
+    partial: Annotated[
+        WhenPartial | None,
+        typer.Option("--partial", help="What to do when shards do not answer (otherwise the topology file's)."),
+    ] = None,
+) -> None:
+    """Search an index. `--json` prints the body that one Meilisearch would answer."""
+
+    async def command(console: Console) -> None:
+        from miroir_cli.cli.hits import highlight_for_table, show_hits
+        from miroir_cli.search.scatter import SearchOptions
+        from miroir_cli.search.scatter import search as search_index
+
+        request = request_of(
+            console.read_json(body) if body else {},
+            q=query,
+            filter=filter,
+            sort=sort or None,
+            facets=names_of(facets),
+            limit=limit,
+            offset=offset,
+            page=page,
+            hitsPerPage=hits_per_page,
+            attributesToRetrieve=names_of(attributes),
+            attributesToHighlight=names_of(highlight),
+            matchingStrategy=matching_strategy.value if matching_strategy else None,
+            distinct=distinct,
+            rankingScoreThreshold=ranking_score_threshold,
+        )
+        if not console.json and sys.stdout.isatty():
+            request = highlight_for_table(request)
+        async with console.cluster() as cluster:
+            cluster.rotation = os.getpid()
+            options = SearchOptions(partial=partial.value if partial else None)
+            found = await search_index(cluster, index, request, options=options)
+            primary_key = (await cluster.map(index)).index.primary_key
+        console.show(
+            found,
+            lambda: show_hits(console, found, primary_key=primary_key, attributes=request.get("attributesToRetrieve")),
+        )
+        if found.get("partial"):
+            raise PartialError(
+                f"index `{index}`: the answer lacks shards {spans(found['missingShards']) or '(not known which)'}",
+                hint="run `miroir status` to see which nodes answer",
+            )
+
+    run(ctx, command)
+
+
+@app.command()
+def explain(ctx: typer.Context, index: Index, query: Query = None, filter: Filter = None, body: Body = None) -> None:
+    """Show which nodes a search would ask for which shards, and why. Nothing is asked."""
+
+    async def command(console: Console) -> None:
+        from miroir_cli.search.explain import explain as explain_search
+
+        request = request_of(console.read_json(body) if body else {}, q=query, filter=filter)
+        async with console.cluster() as cluster:
+            cluster.rotation = os.getpid()
+            found = await explain_search(cluster, index, request)
+        console.show(found, lambda: show_explanation(console, found))
+
+    run(ctx, command)
+
+
+@app.command()
+def locate(
+    ctx: typer.Context,
+    index: Index,
+    key: Annotated[str, typer.Argument(metavar="ID", help="A document's primary key.", show_default=False)],
+) -> None:
+    """Show where a document lives, whether or not it exists: its shard, and the nodes that hold it."""
+
+    async def command(console: Console) -> None:
+        from miroir_cli.documents.route import shard_of
+
+        async with console.cluster() as cluster:
+            index_map = await cluster.reload(index)
+            nodes = {node.name: node for node in cluster.topology.nodes}
+        shard = shard_of(key, index_map.index.shards)
+        found: dict[str, Any] = {
+            "index": index,
+            "id": key,
+            "shard": shard,
+            "replicas": [
+                {
+                    "node": replica.node,
+                    "group": nodes[replica.node].group if replica.node in nodes else None,
+                    "url": nodes[replica.node].url if replica.node in nodes else None,
+                    "state": replica.state.value,
+                }
+                for replica in sorted(index_map.replicas, key=lambda replica: replica.node)
+                if replica.shard == shard
+            ],
+        }
+        console.show(found, lambda: show_location(console, found))
+
+    run(ctx, command)
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """The names in `A,B`."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def request_of(base: Mapping[str, Any], **given: Any) -> dict[str, Any]:
+    """A search request: the parts of `base`, and on top those that are given."""
+    return {**base, **{key: value for key, value in given.items() if value is not None}}
+
+
+def show_explanation(console: Console, found: Explanation) -> None:
+    console.table(
+        [
+            "node",
+            Column(name="group", optional=True),
+            Column(name="shards", right=True, keep=True),
+            Column(name="which", wrap=True),
+            Column(name="only it has", right=True, optional=True),
+        ],
+        [(ask.node, ask.group, len(ask.shards), spans(ask.shards), len(ask.alone)) for ask in found.asks],
+    )
+    for idle in found.idle:
+        console.print(f"not asked: {idle.node}: {idle.reason}")
+    if found.missing:
+        console.print(f"nobody can answer for: {spans(found.missing)}")
+    hits = "" if found.hits_per_node is None else f", {found.hits_per_node:,} hits from each"
+    console.print(f"{len(found.asks)} nodes for {found.shards} shards{hits}")
+
+
+def spans(shards: Sequence[int]) -> str:
+    """`0-3, 7` for 0, 1, 2, 3, 7."""
+    parts: list[list[int]] = []
+    for shard in shards:
+        if parts and parts[-1][-1] == shard - 1:
+            parts[-1] = [parts[-1][0], shard]
+        else:
+            parts.append([shard])
+    return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def show_location(console: Console, found: Mapping[str, Any]) -> None:
+    console.print(f"document `{found['id']}` of index `{found['index']}` belongs to shard {found['shard']}")
+    console.table(
+        [
+            "node",
+            Column(name="group", optional=True),
+            Column(name="state", keep=True),
+            Column(name="url", optional=True),
+        ],
+        [(each["node"], each["group"], each["state"], each["url"]) for each in found["replicas"]],
+    )
