@@ -142,7 +142,7 @@ def demo(
         from miroir_cli.dev.demo import demo
 
         console.show(
-            await demo(choice=engine, keep=keep, plain=plain or console.json, environ=os.environ), lambda: None
+            await demo(choice=engine, keep=keep, plain=plain, quiet=console.json, environ=os.environ), lambda: None
         )
 
     run(ctx, command)
