@@ -27,6 +27,7 @@ class Scope:
     fields: frozenset[int] | None = None
     exact: frozenset[int] = frozenset()
     exact_numbers: bool = False
+    by_attribute: bool = False
 
 
 def within(word: str, other: str, limit: int, *, prefix: bool) -> int | None:
@@ -135,7 +136,7 @@ class Derived:
     """One term over one index: words and phrases by number of typos."""
 
     def __init__(self, term: Term, words: Words, scope: Scope) -> None:
-        self.term, self._words, self._scope = term, words, scope
+        self.term, self._words, self.scope = term, words, scope
         key = (term.word, term.phrase, term.prefix, term.typos, term.glued, term.synonyms, scope)
         self._cache: dict[object, object] = words.cache.setdefault(("term", key), {})
 
@@ -208,9 +209,9 @@ class Derived:
                 for each in range(self.highest + 1):
                     found |= self.documents(each)
             else:
-                found = self._words.any_documents(self.words(level), self._scope, derived=self._derived(level))
+                found = self._words.any_documents(self.words(level), self.scope, derived=self._derived(level))
                 for phrase in self.phrases(level):
-                    found |= self._words.phrase_documents(phrase)
+                    found |= self._words.phrase_documents(phrase, self.scope)
             self._cache[key] = found
         return found  # type: ignore[return-value]
 

@@ -16,6 +16,7 @@ from .rules import (
     attribute_buckets,
     exact_attribute_buckets,
     exact_word_buckets,
+    first_come,
     geo_buckets,
     position_buckets,
     proximity_buckets,
@@ -61,13 +62,18 @@ def matching(index: Index, query: Query, scope: Scope, universe: int, strategy: 
     for word in query.negative_words:
         universe &= ~index.words.any_documents([word], scope, derived=False)
     for phrase in query.negative_phrases:
-        universe &= ~index.words.phrase_documents(phrase)
+        universe &= ~index.words.phrase_documents(phrase, scope)
     if query.is_empty:
         return universe, []
-    kept = _mandatory(query.terms, len(query.terms) if strategy == "all" else 0)
     found = 0
-    for _, docs in _paths(derived, kept, universe):
-        found |= docs
+    if strategy == "all" or any(term.phrase is not None for term in query.terms):
+        kept = _mandatory(query.terms, len(query.terms) if strategy == "all" else 0)
+        for _, docs in _paths(derived, kept, universe):
+            found |= docs
+    else:
+        for node in derived:
+            if node.term.ids[0] == 0:
+                found |= universe & node.documents(None)
     return found, derived
 
 
@@ -79,8 +85,13 @@ def _mandatory(terms: Sequence[Term], words: int) -> list[Term]:
     return [term for term in terms if term.phrase is not None or term.ids[0] in kept]
 
 
-def _paths(derived: Sequence[Derived], terms: Sequence[Term], universe: int) -> State:
-    """Return every way through some terms, glued or not, with the documents that match it."""
+def _paths(
+    derived: Sequence[Derived], terms: Sequence[Term], universe: int, *, empty: bool = False
+) -> State:
+    """Return every way through some terms, glued or not, with the documents that match it.
+
+    Ways that no document matches are left out unless `empty`.
+    """
     ids = [term.ids[0] for term in terms]
     starts: dict[int, list[Derived]] = {}
     for node in derived:
@@ -90,7 +101,7 @@ def _paths(derived: Sequence[Derived], terms: Sequence[Term], universe: int) -> 
     found: State = []
 
     def follow(position: int, nodes: tuple[Derived, ...], docs: int) -> None:
-        if not docs:
+        if not docs and not empty:
             return
         if position == len(ids):
             found.append((Path(nodes, (None,) * len(nodes)), docs))
@@ -112,7 +123,7 @@ def _word_rule(query: Query, derived: Sequence[Derived]) -> Rule:
         most = removable - least + 1 + max(0, phrase_words - 1)
         left = universe
         for words in range(removable, least - 1, -1):
-            state = _paths(derived, _mandatory(query.terms, words), left)
+            state = first_come(_paths(derived, _mandatory(query.terms, words), left))
             docs = 0
             for _, members in state:
                 docs |= members
@@ -137,7 +148,12 @@ def field_scope(index: Index, attributes: Sequence[str] | None) -> Scope:
     fields = None
     if attributes is not None and "*" not in attributes:
         fields = _searched_on(index, attributes)
-    return Scope(fields=fields, exact=exact, exact_numbers=tolerance["disableOnNumbers"])
+    return Scope(
+        fields=fields,
+        exact=exact,
+        exact_numbers=tolerance["disableOnNumbers"],
+        by_attribute=index.settings["proximityPrecision"] == "byAttribute",
+    )
 
 
 def _searched_on(index: Index, attributes: Sequence[str]) -> frozenset[int]:
@@ -185,7 +201,7 @@ def _rules(index: Index, query: Query, derived: Sequence[Derived], wanted: Wante
         "attribute": attribute_rule,
         "attributeRank": lambda: rules.append(lambda s, d: attribute_buckets(index, scope.fields, s, d, AttributeRank)),
         "wordPosition": lambda: rules.append(lambda s, d: position_buckets(index, s, d, Position)),
-        "exactness": lambda: rules.extend([lambda s, d: exact_attribute_buckets(index, s, d), exact_word_buckets]),
+        "exactness": lambda: rules.extend([lambda s, d: exact_attribute_buckets(index, scope.fields, s, d), exact_word_buckets]),
     }
     for name in index.settings["rankingRules"]:
         if name == "sort":
@@ -259,7 +275,8 @@ def rank(index: Index, query: Query, universe: int, scope: Scope, wanted: Wanted
     candidates, derived = matching(index, query, scope, universe, wanted.strategy)
     state: State = []
     if derived and wanted.strategy == "all":
-        state = _paths(derived, query.terms, candidates)
+        state = first_come(_paths(derived, query.terms, candidates))
+        state += [(path, 0) for path, _ in _paths(derived, query.terms, 0, empty=True)]
     rules = _rules(index, query, derived, wanted, scope)
     walk = _Walk(index, rules, wanted, candidates)
     if candidates and (wanted.count or (wanted.exhaustive and wanted.threshold is not None)):

@@ -48,7 +48,7 @@ class Path:
     def order(self) -> tuple[tuple[int, int], ...]:
         """Sort key: the order in which Meilisearch visits paths."""
         return tuple(
-            (node.term.length, -1 if level is None else level)
+            (node.term.length, 0 if level is None else level)
             for node, level in zip(self.nodes, self.levels, strict=True)
         )
 
@@ -59,37 +59,47 @@ Split = dict[int, list[tuple[Path, int]]]
 
 
 def merged(splits: Sequence[Split], universe: int) -> Iterator[tuple[int, State, int]]:
-    """Yield (cost, paths with their documents, documents), each document at its cheapest cost."""
+    """Yield (cost, paths with their documents, documents), each document at its cheapest cost.
+
+    Of several paths at that cost a document keeps the first in the order of visits.
+    """
     left = universe
     for cost in sorted({cost for split in splits for cost in split}):
-        state = [(path, docs & left) for split in splits for path, docs in split.get(cost, ()) if docs & left]
+        state: State = []
         found = 0
-        for _, docs in state:
-            found |= docs
+        paths = [item for split in splits for item in split.get(cost, ())]
+        for path, docs in sorted(paths, key=lambda item: item[0].order()):
+            if fresh := docs & left:
+                state.append((path, fresh))
+                found |= fresh
+                left &= ~fresh
         if found:
-            left &= ~found
             yield cost, state, found
     if left:
         yield max((cost for split in splits for cost in split), default=0) + 1, [], left
 
 
-def good_paths(state: State) -> list[Path]:
-    """Return the paths that add documents when visited in order: they set the highest possible cost."""
-    covered, good = 0, []
+def first_come(state: State) -> State:
+    """Give each document to the first path that matches it."""
+    taken, kept = 0, []
     for path, docs in sorted(state, key=lambda item: item[0].order()):
-        if docs & ~covered:
-            good.append(path)
-            covered |= docs
-    return good
+        if fresh := docs & ~taken:
+            kept.append((path, fresh))
+            taken |= fresh
+    return kept
 
 
 def typo_buckets(state: State, universe: int) -> Iterator[Bucket]:
     """Fewest typos first; glued words cost as many as there are."""
 
     def highest(path: Path) -> int:
-        return sum(node.highest + (node.term.length if node.term.length > 1 else 0) for node in path.nodes)
+        most = (
+            node.highest if level != EXACT else int(not node.term.typos and node.term.phrase is None)
+            for node, level in zip(path.nodes, path.levels, strict=True)
+        )
+        return sum(most) + sum(node.term.length for node in path.nodes if node.term.length > 1)
 
-    most = max(map(highest, good_paths(state)), default=0)
+    most = max((highest(path) for path, _ in state), default=0)
     splits = [_typo_split(path, docs) for path, docs in state]
     for cost, paths, docs in merged(splits, universe):
         yield Typo(cost, max(most, cost)), paths, docs
@@ -98,9 +108,12 @@ def typo_buckets(state: State, universe: int) -> Iterator[Bucket]:
 def _typo_split(path: Path, universe: int) -> Split:
     base = sum(node.term.length for node in path.nodes if node.term.length > 1)
     states: dict[tuple[Level, ...], int] = {(): universe}
-    for node in path.nodes:
+    for node, allowed in zip(path.nodes, path.levels, strict=True):
         following: dict[tuple[Level, ...], int] = {}
         for levels, docs in states.items():
+            if allowed == EXACT:
+                following[(*levels, EXACT)] = docs
+                continue
             left = docs
             for level in range(node.highest + 1):
                 if found := left & node.documents(level):
@@ -111,7 +124,7 @@ def _typo_split(path: Path, universe: int) -> Split:
         states = following
     split: Split = {}
     for levels, docs in states.items():
-        cost = base + sum(level or 0 for level in levels)
+        cost = base + sum(max(0, level or 0) for level in levels)
         split.setdefault(cost, []).append((Path(path.nodes, levels), docs))
     return split
 
@@ -152,7 +165,7 @@ def proximity_buckets(index: Index, state: State, universe: int) -> Iterator[Buc
         return sum(node.term.length - 1 for node in path.nodes)
 
     most = 0
-    for path in good_paths(state):
+    for path, _ in state:
         pairs = sum(_adjacent(a, b) for a, b in zip(path.nodes, path.nodes[1:], strict=False))
         most = max(most, base(path) + MAX_PROXIMITY * pairs)
 
@@ -177,7 +190,7 @@ def _pair(
     def sides(node: Derived, level: Level, end: int) -> Iterator[tuple[Sequence[int], int, bool]]:
         yield node.places(level, universe), universe, False
         for phrase in node.phrases(level):
-            docs = words.phrase_documents(phrase) & universe
+            docs = words.phrase_documents(phrase, node.scope) & universe
             if docs and phrase[end] is not None:
                 yield restricted(words.postings[phrase[end] or ""], docs), docs, True
 
@@ -225,7 +238,7 @@ def _cheapest(
 
     gather(node.places(level, universe), None)
     for phrase in node.phrases(level):
-        docs = words.phrase_documents(phrase) & universe
+        docs = words.phrase_documents(phrase, node.scope) & universe
         first = next((word for word in phrase if word is not None), None)
         if docs and first is not None:
             gather(restricted(words.postings[first], docs), docs)
@@ -255,7 +268,7 @@ def attribute_buckets(
             if highest:
                 yield _cheapest(node, level, docs, index, cost, highest * size)
 
-    most = highest * max((sum(n.term.length for n in path.nodes) for path in good_paths(state)), default=0)
+    most = highest * max((sum(n.term.length for n in path.nodes) for path, _ in state), default=0)
     for cost, paths, docs in summed(state, universe, parts):
         yield make(Rank(most + 1 - cost, most + 1)), paths, docs
 
@@ -290,17 +303,19 @@ def position_buckets(index: Index, state: State, universe: int, make: type[Posit
 
             yield _cheapest(node, level, docs, index, cost, 10 * size)
 
-    most = 10 * max((sum(n.term.length for n in path.nodes) for path in good_paths(state)), default=0)
+    most = 10 * max((sum(n.term.length for n in path.nodes) for path, _ in state), default=0)
     for cost, paths, docs in summed(state, universe, parts):
         yield make(Rank(most + 1 - cost, most + 1)), paths, docs
 
 
-def exact_attribute_buckets(index: Index, state: State, universe: int) -> Iterator[Bucket]:
+def exact_attribute_buckets(
+    index: Index, searched: frozenset[int] | None, state: State, universe: int
+) -> Iterator[Bucket]:
     """Attributes that are the query, then those that start with it, then the rest."""
     exact = starts = 0
     for path, docs in state:
         for number in bits.members(docs & _opening(index, path, docs)):
-            kind = _exact_kind(index, path, number)
+            kind = _exact_kind(index, searched, path, number)
             if kind == 3:
                 exact |= 1 << number
             elif kind == 2:
@@ -324,12 +339,12 @@ def _opening(index: Index, path: Path, universe: int) -> int:
     return documents_of([p for p in places if bucketed(p & 0xFFFF) == place], index.words.limit())
 
 
-def _exact_kind(index: Index, path: Path, number: int) -> int:
+def _exact_kind(index: Index, searched: frozenset[int] | None, path: Path, number: int) -> int:
     """Return 3, 2 or 1 for one document on one path."""
     if not path.nodes or path.nodes[0].term.ids[0] != 0:
         return 1
     count, previous = 0, -1
-    common: set[int] | None = None
+    common: set[int] | None = None if searched is None else set(searched)
     for node, level in zip(path.nodes, path.levels, strict=True):
         term = node.term
         if term.glued or level not in (None, 0, EXACT):
@@ -358,15 +373,28 @@ def _exact_kind(index: Index, path: Path, number: int) -> int:
 
 def exact_word_buckets(state: State, universe: int) -> Iterator[Bucket]:
     """Most exact words first."""
-
-    def parts(path: Path, docs: int) -> Iterator[list[tuple[int, int]]]:
-        for node, level in zip(path.nodes, path.levels, strict=True):
-            same = node.documents(EXACT) & docs if level in (None, 0, EXACT) else 0
-            yield [(0, same), (node.term.length, docs & ~same)]
-
-    most = max((sum(n.term.length for n in path.nodes) for path in good_paths(state)), default=0)
-    for cost, paths, docs in summed(state, universe, parts):
+    most = max((sum(n.term.length for n in path.nodes) for path, _ in state), default=0)
+    for cost, paths, docs in merged([_exact_split(path, docs) for path, docs in state], universe):
         yield ExactWords(most - cost, most), paths, docs
+
+
+def _exact_split(path: Path, universe: int) -> Split:
+    states: dict[tuple[Level, ...], int] = {(): universe}
+    for node, level in zip(path.nodes, path.levels, strict=True):
+        following: dict[tuple[Level, ...], int] = {}
+        exact = node.documents(EXACT) if level in (None, 0, EXACT) else 0
+        for levels, docs in states.items():
+            if same := docs & exact:
+                following[(*levels, EXACT)] = same
+            if other := docs & ~exact:
+                following[(*levels, level)] = following.get((*levels, level), 0) | other
+        states = following
+    split: Split = {}
+    for levels, docs in states.items():
+        chosen = zip(path.nodes, levels, strict=True)
+        cost = sum(node.term.length for node, level in chosen if level != EXACT)
+        split.setdefault(cost, []).append((Path(path.nodes, levels), docs))
+    return split
 
 
 def sort_buckets(index: Index, rule: SortRule, state: State, universe: int) -> Iterator[Bucket]:

@@ -207,19 +207,19 @@ class Words:
         start = bisect_left(places, number << 32)
         return places[start : bisect_left(places, (number + 1) << 32, start)]
 
-    def phrase_documents(self, phrase: Phrase) -> int:
+    def phrase_documents(self, phrase: Phrase, scope: Scope) -> int:
         """Return the documents where the words of a phrase stand in a row; None stands for any word."""
-        key = ("phrase", phrase)
+        key = ("phrase", phrase, scope)
         found: int | None = self.cache.get(key)
         if found is None:
-            found = self.cache[key] = self._phrase_documents(phrase)
+            found = self.cache[key] = self._phrase_documents(phrase, scope)
         return found
 
-    def _phrase_documents(self, phrase: Phrase) -> int:
+    def _phrase_documents(self, phrase: Phrase, scope: Scope) -> int:
         kept = -1
         for word in phrase:
             if word is not None:
-                kept &= self.documents(word)
+                kept &= self.any_documents([word], scope, derived=False)
         if kept <= 0:
             return 0
         for start, first in enumerate(phrase):
@@ -228,6 +228,10 @@ class Words:
                 if first is None or second is None or not kept:
                     continue
                 left, right = self.postings[first], set(self.postings[second])
+                if scope.by_attribute:
+                    fields = {place >> 16 for place in right}
+                    kept &= documents_of([p for p in left if p >> 16 in fields], self.limit())
+                    continue
                 near = [place for place in left if place + 1 in right or (distance == 2 and place + 2 in right)]
                 kept &= documents_of(near, self.limit())
         return kept
