@@ -3,18 +3,18 @@
 An assignment is a set of (shard, node) pairs under two families of limits: per shard (replicas, and how many in
 each zone) and per node (its load). A pair of the current placement costs nothing, any other pair costs one move.
 Pairs are added one by one, each along a cheapest path that may displace others, so that at every point the cost
-is the least possible for the number of pairs, and at the end no valid placement has fewer moves (successive
-shortest paths; the two families are laminar, which makes a whole-number solution exist whenever the limits can be
-met at all). Nodes and zones are numbered in the order of their names here.
+is the least possible for the number of pairs, and at the end no valid assignment has fewer moves (successive
+shortest paths; both families are laminar, which makes a whole-number solution exist whenever a fractional one
+does). Nodes and zones are numbered in the order of their names here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+NEVER = 1 << 30
+"""The cost of what cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +35,11 @@ class Limits:
     extra: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Hop:
-    """The last displacement of a path: `shard` leaves `giver` for the labelled node, once `taker` got one more.
-
-    `giver` is `taker`, or another node that gives up its extra replica so that `taker` may have one.
-    `taker` is None for the first hop, which adds the shard that the path is for.
-    """
-
-    taker: int | None
-    giver: int
-    shard: int
-
-
 class Assignment:
-    """Who holds what, and the steps that change it without ever breaking a limit."""
+    """Who holds what, and the steps that change it without ever breaking a limit.
+
+    `quota` is the load chosen for each node, `low` or `high`; a path may choose again who gets the extra ones.
+    """
 
     def __init__(self, limits: Limits, current: Sequence[frozenset[int]]) -> None:
         self.limits = limits
@@ -57,28 +47,29 @@ class Assignment:
         self.holders: list[set[int]] = [set() for _ in range(limits.shards)]
         self.held: list[set[int]] = [set() for _ in limits.low]
         self.quota: list[int] = list(limits.high)
+        self._zones_of: list[dict[int, int]] = [{} for _ in range(limits.shards)]
         self._zone_extra = limits.replicas - sum(limits.zone_low)
-        self._nodes = range(len(limits.low))
-
-    # -- what is allowed
+        self._apart = max(limits.zone_high) == 1
+        self._floors = _Floors(len(limits.low))
+        self._free_floors = _Floors(len(limits.low))
+        self._quota_floors = _Floors(len(limits.low))
 
     def fits(self, shard: int, node: int, leaving: int | None = None) -> bool:
         """Whether the shard's own limits allow a replica on the node, once the one on `leaving` is gone."""
-        holders = self.holders[shard]
-        if node in holders:
+        if node in self.holders[shard]:
             return False
-        limits = self.limits
-        zone = limits.zone
-        counts: dict[int, int] = {}
-        for holder in holders:
-            if holder != leaving:
-                counts[zone[holder]] = counts.get(zone[holder], 0) + 1
-        mine = counts.get(zone[node], 0)
-        if mine < limits.zone_low[zone[node]]:
+        limits, counts = self.limits, self._zones_of[shard]
+        zone = limits.zone[node]
+        left = None if leaving is None else limits.zone[leaving]
+        mine = counts.get(zone, 0) - (zone == left)
+        if self._apart:
+            return mine == 0 and len(self.holders[shard]) - (leaving is not None) < limits.replicas
+        if mine < limits.zone_low[zone]:
             return True
-        if mine >= limits.zone_high[zone[node]]:
+        if mine >= limits.zone_high[zone]:
             return False
-        used = sum(max(0, count - limits.zone_low[each]) for each, count in counts.items())
+        low = limits.zone_low
+        used = sum(max(0, count - (each == left) - low[each]) for each, count in counts.items())
         return used < self._zone_extra
 
     def has_room(self, node: int) -> bool:
@@ -88,157 +79,198 @@ class Assignment:
     def add(self, shard: int, node: int) -> None:
         self.holders[shard].add(node)
         self.held[node].add(shard)
+        counts, zone = self._zones_of[shard], self.limits.zone[node]
+        counts[zone] = counts.get(zone, 0) + 1
 
     def remove(self, shard: int, node: int) -> None:
         self.holders[shard].remove(node)
         self.held[node].remove(shard)
-
-    def cost(self, shard: int, node: int) -> int:
-        return 0 if node in self.current[shard] else 1
-
-    # -- paths
+        self._zones_of[shard][self.limits.zone[node]] -= 1
 
     def augment(self, shard: int) -> bool:
-        """Give the shard one more replica at the least cost; False when no valid assignment has one more."""
-        fixed = _Search(self, shard, rooms=self._rooms(), swap_extras=False, free=False)
-        if fixed.cost == 1:
-            fixed.apply()
+        """Give the shard one more replica at the least cost; False when no valid assignment has one more.
+
+        Call it only when `augment_free` would find nothing for any shard: a path then costs 1 at least.
+        """
+        rooms = [node for node in range(len(self.held)) if self.has_room(node)]
+        chosen = _Search(self, shard, rooms, floors=self._quota_floors, least=1, swap_extras=False)
+        if chosen.total == 1:
+            chosen.apply()
             return True
-        spread = _Search(self, shard, rooms=self._flexible_rooms(), swap_extras=True, free=False)
-        if spread.cost is None:
+        search = _Search(self, shard, self._flexible_rooms(), floors=self._floors, least=1)
+        if search.total == NEVER:
             return False
-        if fixed.cost is not None and fixed.cost <= spread.cost:
-            fixed.apply()
+        if chosen.total <= search.total:
+            chosen.apply()
         else:
-            spread.apply()
-            self._adjust_quotas()
+            search.apply()
+            self._follow_with_quotas()
         return True
 
     def augment_free(self, shard: int) -> bool:
         """Give the shard back one of its current replicas by exchanging current replicas only; False if impossible."""
-        search = _Search(self, shard, rooms=self._flexible_rooms(), swap_extras=True, free=True)
-        if search.cost is None:
+        search = _Search(self, shard, self._flexible_rooms(), floors=self._free_floors, least=0, free=True)
+        if search.total == NEVER:
             return False
         search.apply()
         return True
 
-    def _rooms(self) -> frozenset[int]:
-        return frozenset(node for node in self._nodes if self.has_room(node))
-
-    def _flexible_rooms(self) -> frozenset[int]:
+    def _flexible_rooms(self) -> list[int]:
         """The nodes that could take one more, whichever nodes were meant to have the extra ones."""
-        limits, spare = self.limits, self._spare_extras()
-        return frozenset(
-            node
-            for node in self._nodes
-            if (load := len(self.held[node])) < limits.low[node] or (spare and load < limits.high[node])
-        )
-
-    def _spare_extras(self) -> int:
-        return self.limits.extra - sum(len(self.held[node]) > self.limits.low[node] for node in self._nodes)
-
-    def givers(self, node: int) -> list[int]:
-        """The nodes that may lose a replica so that a full `node` may have one more."""
-        limits = self.limits
-        result = [node]
-        if len(self.held[node]) == limits.low[node] < limits.high[node]:
-            result += [other for other in self._nodes if len(self.held[other]) > limits.low[other]]
-        return result
-
-    def _adjust_quotas(self) -> None:
-        """After a node took an extra replica meant for another: the quotas follow."""
         low, high = self.limits.low, self.limits.high
-        for node in self._nodes:
-            if len(self.held[node]) > self.quota[node]:
-                self.quota[node] = high[node]
-                unused = [
-                    other for other in self._nodes if self.quota[other] > low[other] >= len(self.held[other])
-                ]
-                self.quota[unused[-1]] = low[unused[-1]]
+        loads = [len(shards) for shards in self.held]
+        spare = self.limits.extra > sum(load > least for load, least in zip(loads, low, strict=True))
+        return [node for node, load in enumerate(loads) if load < low[node] or (spare and load < high[node])]
+
+    def _follow_with_quotas(self) -> None:
+        """After a node took an extra replica that it was not chosen for: another one no longer gets it."""
+        low, high, quota = self.limits.low, self.limits.high, self.quota
+        nodes = range(len(self.held))
+        for node in nodes:
+            if len(self.held[node]) > quota[node]:
+                quota[node] = high[node]
+                self._quota_floors = _Floors(len(self.held))
+        chosen = sum(quota[node] > low[node] for node in nodes)
+        unused = [node for node in nodes if quota[node] > low[node] >= len(self.held[node])]
+        for node in unused[len(unused) - max(0, chosen - self.limits.extra) :]:
+            quota[node] = low[node]
 
 
+class _Floors:
+    """For each node (and the hub) a cost that no path from it to a node with room undercuts.
+
+    Distances to the rooms never shrink while pairs are added along cheapest paths, so what one search learns
+    holds for all later ones.
+    """
+
+    def __init__(self, nodes: int) -> None:
+        self.least = [0] * (nodes + 1)
+
+    def learn(self, labels: dict[int, int], total: int) -> None:
+        least = self.least
+        for node, cost in labels.items():
+            if total - cost > least[node]:
+                least[node] = total - cost
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """How a path came to a node: from `before` (None: from its start), with a shard or an extra one's right."""
+
+    before: int | None
+    shard: int | None
+
+
+@dataclass(slots=True)
 class _Search:
     """The cheapest path that gives a shard one more replica, and among these one with the fewest hops.
 
-    Rounds of relaxation (Bellman and Ford) over the nodes; a label is (cost, hops) of reaching a node with one
+    Rounds of relaxation (Bellman and Ford) over the nodes; a node's label is the cost of reaching it with one
     replica more than it may hold. Fewest hops matter: only then do the exchanges of a path not disturb each other.
-    A search ends early at a cost that cannot be undercut: 1, or 0 for a `free` search, which uses current pairs only.
+    The hub, numbered after the nodes, stands for the extra replicas: a node takes one there, another gives it up.
+    A `free` search uses pairs of the current placement only.
     """
 
-    def __init__(
-        self, assignment: Assignment, shard: int, *, rooms: frozenset[int], swap_extras: bool, free: bool
-    ) -> None:
-        self.assignment = assignment
-        self.shard = shard
-        self.rooms = rooms
-        self.swap_extras = swap_extras
-        self.free = free
-        self.labels: dict[int, tuple[int, int]] = {}
-        self.hops: dict[int, _Hop] = {}
-        self.end: int | None = None
-        if rooms:
-            self._run()
+    assignment: Assignment
+    shard: int
+    rooms: Sequence[int]
+    floors: _Floors
+    least: int
+    swap_extras: bool = True
+    free: bool = False
+    total: int = NEVER
+    _end: int = -1
+    _labels: dict[int, int] = field(default_factory=dict)
+    _hops: dict[int, _Hop] = field(default_factory=dict)
 
-    @property
-    def cost(self) -> int | None:
-        """The cost of the path; None when there is no path."""
-        return None if self.end is None else self.labels[self.end][0]
+    def __post_init__(self) -> None:
+        if self.rooms:
+            self._run()
+            self.floors.learn(self._labels, self.total)
 
     def apply(self) -> None:
-        """Carry the exchanges out, from the room at the end back to the shard."""
-        node = self.end
+        """Carry the exchanges out, from the room at the end back to the start."""
+        node: int | None = self._end
         while node is not None:
-            hop = self.hops[node]
-            if hop.taker is not None:
-                self.assignment.remove(hop.shard, hop.giver)
-            self.assignment.add(hop.shard, node)
-            node = hop.taker
+            hop = self._hops[node]
+            if hop.shard is not None:
+                if hop.before is not None:
+                    self.assignment.remove(hop.shard, hop.before)
+                self.assignment.add(hop.shard, node)
+            node = hop.before
 
     def _run(self) -> None:
-        assignment = self.assignment
-        everyone = frozenset(range(len(assignment.held)))
-        for node in sorted(self._allowed(self.shard, everyone)):
-            if assignment.fits(self.shard, node):
-                self._label(node, (assignment.cost(self.shard, node), 1), _Hop(None, node, self.shard))
-        frontier = sorted(self.labels)
+        hub = len(self.assignment.held)
+        current = self.assignment.current[self.shard]
+        rooms = frozenset(self.rooms)
+        for node in sorted(current) if self.free else range(hub):
+            if self.assignment.fits(self.shard, node):
+                self._reach(node, 0 if node in current else 1, _Hop(None, self.shard))
+        least = max(
+            self.least, min((cost + self.floors.least[node] for node, cost in self._labels.items()), default=NEVER)
+        )
+        others = [node for node in range(hub) if node not in rooms]
+        frontier = list(self._labels.items())
         self._arrive()
-        while frontier and not self._cheapest_possible():
-            self._relax(frontier, self.rooms)
+        while frontier and self.total > least:
+            open_ends = [
+                (node, cost)
+                for node, cost in frontier
+                if node not in rooms and cost + self.floors.least[node] < self.total
+            ]
+            improved = self._relax(open_ends, self.rooms)
             self._arrive()
-            if self._cheapest_possible():
+            if self.total <= least:
                 return
-            frontier = self._relax(frontier, everyone - self.rooms)
+            improved |= self._relax(open_ends, others)
+            frontier = [(node, self._labels[node]) for node in sorted(improved)]
 
-    def _relax(self, frontier: Iterable[int], towards: frozenset[int]) -> list[int]:
-        """Extend the paths that end in `frontier` by one hop; the nodes whose label improved."""
-        assignment = self.assignment
+    def _relax(self, frontier: Iterable[tuple[int, int]], towards: Sequence[int]) -> set[int]:
+        """Extend the paths that end in `frontier` by one hop to the nodes `towards`; who was reached at less cost."""
         improved: set[int] = set()
-        for taker in frontier:
-            if taker in self.rooms:
-                continue
-            cost, hops = self.labels[taker]
-            for giver in assignment.givers(taker) if self.swap_extras else (taker,):
-                for shard in sorted(assignment.held[giver]):
-                    saved = cost - assignment.cost(shard, giver)
-                    for node in self._allowed(shard, towards):
-                        label = (saved + assignment.cost(shard, node), hops + 1)
-                        if (node not in self.labels or label < self.labels[node]) and assignment.fits(
-                            shard, node, giver
-                        ):
-                            self._label(node, label, _Hop(taker, giver, shard))
-                            improved.add(node)
-        return sorted(improved)
+        for before, cost in frontier:
+            hops = (
+                self._extras(before) if before == len(self.assignment.held) else self._exchanges(before, cost, towards)
+            )
+            for node, more, hop in hops:
+                if cost + more < self._labels.get(node, NEVER):
+                    self._reach(node, cost + more, hop)
+                    improved.add(node)
+        return improved
 
-    def _allowed(self, shard: int, nodes: frozenset[int]) -> Iterable[int]:
-        return self.assignment.current[shard] & nodes if self.free else nodes
+    def _exchanges(self, before: int, cost: int, towards: Sequence[int]) -> Iterator[tuple[int, int, _Hop]]:
+        """Each way in which a shard can leave `before` for a node that this reaches at less cost than known."""
+        assignment, labels = self.assignment, self._labels
+        limits, hub = assignment.limits, len(assignment.held)
+        if self.swap_extras and len(assignment.held[before]) == limits.low[before] < limits.high[before]:
+            yield hub, 0, _Hop(before, None)
+        goals = frozenset(towards)
+        worse: dict[int, list[int]] = {}
+        for shard in sorted(assignment.held[before]):
+            current = assignment.current[shard]
+            saved = 0 if before in current else -1
+            nodes: Iterable[int] = sorted(current & goals)
+            if not self.free:
+                if saved not in worse:
+                    worse[saved] = [node for node in towards if labels.get(node, NEVER) > cost + saved + 1]
+                nodes = [*nodes, *worse[saved]]
+            for node in nodes:
+                more = saved + (node not in current)
+                if cost + more < labels.get(node, NEVER) and assignment.fits(shard, node, before):
+                    yield node, more, _Hop(before, shard)
 
-    def _label(self, node: int, label: tuple[int, int], hop: _Hop) -> None:
-        self.labels[node] = label
-        self.hops[node] = hop
+    def _extras(self, hub: int) -> Iterator[tuple[int, int, _Hop]]:
+        """The nodes that can give up an extra replica."""
+        low = self.assignment.limits.low
+        for node, shards in enumerate(self.assignment.held):
+            if len(shards) > low[node]:
+                yield node, 0, _Hop(hub, None)
+
+    def _reach(self, node: int, cost: int, hop: _Hop) -> None:
+        self._labels[node] = cost
+        self._hops[node] = hop
 
     def _arrive(self) -> None:
-        reached = [(self.labels[node], node) for node in self.rooms if node in self.labels]
-        self.end = min(reached)[1] if reached else None
-
-    def _cheapest_possible(self) -> bool:
-        return self.end is not None and self.labels[self.end][0] <= (0 if self.free else 1)
+        for node in self.rooms:
+            if self._labels.get(node, NEVER) < self.total:
+                self.total, self._end = self._labels[node], node

@@ -13,16 +13,12 @@ all of them, and they form a network whose whole-number solutions exist whenever
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from miroir_cli.errors import TopologyInvalid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from miroir_cli.model import Node, NodeName
+from miroir_cli.model import Node, NodeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,13 +23,13 @@ Fulkerson, Busacker and Gowen.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING
 
 from xxhash import xxh64_intdigest
 
-from miroir_cli.model import NodeName, ShardId, group_of
+from miroir_cli.model import Node, NodeName, ShardId, group_of
 from miroir_cli.topology.assignment import Assignment, Limits
 from miroir_cli.topology.capacity import (
     Capacity,
@@ -40,12 +40,8 @@ from miroir_cli.topology.capacity import (
     zone_of,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
-
-    from miroir_cli.model import Node
-
-    Placement = Mapping[ShardId, Set[NodeName]]
+Placement = Mapping[ShardId, Set[NodeName]]
+"""The nodes of each shard, of all groups together."""
 
 NOTHING: Placement = {}
 
@@ -131,11 +127,10 @@ class _Group:
     """The placement of one replica group, with its nodes numbered in the order of their names."""
 
     def __init__(self, nodes: Sequence[Node], *, shards: int, replicas: int, current: Placement) -> None:
-        self.capacity: list[Capacity] = list(capacities(nodes, shards=shards, replicas=replicas).values())
         self.names = sorted(node.name for node in nodes)
         by_name = {node.name: node for node in nodes}
         per_node = capacities(nodes, shards=shards, replicas=replicas)
-        self.capacity = [per_node[name] for name in self.names]
+        self.capacity: list[Capacity] = [per_node[name] for name in self.names]
         per_zone = zone_limits(nodes, replicas)
         zones = {zone: number for number, zone in enumerate(sorted(per_zone))}
         self.limits = Limits(
@@ -155,6 +150,7 @@ class _Group:
         ]
         self._encoded = [name.encode() for name in self.names]
         self._weights = [by_name[name].weight for name in self.names]
+        self._one_weight = len(set(self._weights)) == 1
         self._by_remainder = sorted(
             (node for node, each in enumerate(self.capacity) if each.high > each.low),
             key=lambda node: (self.capacity[node].low - self.capacity[node].share, node),
@@ -171,9 +167,7 @@ class _Group:
     def fewest_moves(self) -> int:
         limits = self.limits
         loads = self._loads(self.current)
-        bounded = [
-            min(max(load, low), high) for load, low, high in zip(loads, limits.low, limits.high, strict=True)
-        ]
+        bounded = [min(max(load, low), high) for load, low, high in zip(loads, limits.low, limits.high, strict=True)]
         missing = sum(max(0, low - load) for load, low in zip(loads, limits.low, strict=True))
         by_node = missing + max(0, limits.shards * limits.replicas - sum(bounded))
         return max(by_node, sum(self._missing(holders) for holders in self.current))
@@ -201,6 +195,15 @@ class _Group:
     def _score(self, shard: int, node: int) -> float:
         return score(shard, self._encoded[node], self._weights[node])
 
+    def _in_preference(self, shard: int, nodes: Sequence[int]) -> list[int]:
+        """The order of `preference`, without the logarithms where all weights are equal: they change nothing."""
+        names, weights = self._encoded, self._weights
+        if self._one_weight:
+            scores: dict[int, float] = {node: xxh64_intdigest(names[node], shard) >> 12 for node in nodes}
+        else:
+            scores = {node: score(shard, names[node], weights[node]) for node in nodes}
+        return sorted(nodes, key=scores.__getitem__, reverse=True)
+
     # -- the steps of a placement
 
     def _keep(self, assignment: Assignment) -> None:
@@ -217,12 +220,20 @@ class _Group:
         surplus = [load - high[node] for node, load in enumerate(self._loads(self.current))]
         crowded = False
         for shard, nodes in enumerate(self.current):
+            for node in nodes:
+                if not assignment.fits(shard, node):
+                    break
+                assignment.add(shard, node)
+            else:
+                continue
+            crowded = True
+            for node in sorted(assignment.holders[shard]):
+                assignment.remove(shard, node)
             for node in sorted(nodes, key=lambda node: (surplus[node], -self._score(shard, node), node)):
                 if assignment.fits(shard, node):
                     assignment.add(shard, node)
                 else:
                     surplus[node] -= 1
-                    crowded = True
         return crowded
 
     def _drop_above_bounds(self, assignment: Assignment) -> list[int]:
@@ -235,26 +246,23 @@ class _Group:
         dropped: dict[int, int] = {}
         for node, most in enumerate(allowed):
             if len(held[node]) > most:
-                order = sorted(
-                    held[node], key=lambda shard: (dropped.get(shard, 0), self._score(shard, node), shard)
-                )
+                order = sorted(held[node], key=lambda shard: (dropped.get(shard, 0), self._score(shard, node), shard))
                 for shard in order[: len(held[node]) - most]:
                     assignment.remove(shard, node)
                     dropped[shard] = dropped.get(shard, 0) + 1
         return sorted(shard for shard, times in dropped.items() for _ in range(times))
 
     def _choose_quotas(self, assignment: Assignment) -> None:
-        """Decide who holds the extra replicas: those that do now, then the largest remainders, zones permitting."""
+        """Choose who is to hold the extra replicas: those that do, then the largest remainders, zones permitting."""
         limits = self.limits
         quota = assignment.quota = list(limits.low)
         room = [limits.shards * high for high in limits.zone_high]
         for node, low in enumerate(limits.low):
             room[limits.zone[node]] -= low
-        holding = [node for node in self._by_remainder if len(assignment.held[node]) > limits.low[node]]
-        others = [node for node in self._by_remainder if node not in set(holding)]
+        holding = {node for node in self._by_remainder if len(assignment.held[node]) > limits.low[node]}
         left = limits.extra
-        for node in holding + others:
-            if left and room[limits.zone[node]] > 0:
+        for node in sorted(self._by_remainder, key=lambda node: node not in holding):
+            if node in holding or (left and room[limits.zone[node]] > 0):
                 quota[node] = limits.high[node]
                 room[limits.zone[node]] -= 1
                 left -= 1
@@ -266,8 +274,7 @@ class _Group:
         for shard in range(self.limits.shards):
             if len(holders[shard]) == replicas:
                 continue
-            scores = {node: self._score(shard, node) for node in open_nodes}
-            for node in sorted(open_nodes, key=scores.__getitem__, reverse=True):
+            for node in self._in_preference(shard, open_nodes):
                 if assignment.has_room(node) and assignment.fits(shard, node):
                     assignment.add(shard, node)
                     if len(holders[shard]) == replicas:
