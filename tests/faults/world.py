@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ HURRIED = Patience(grace=0.15, write=0.6, lookup=0.3, busy=0.4, answer=1.0, sile
 """So short that a test sees each limit pass."""
 
 UID = "books"
+N1, N2, N3 = NodeName("n1"), NodeName("n2"), NodeName("n3")
 
 
 @dataclass(kw_only=True)
@@ -193,6 +195,15 @@ async def check(cluster: Cluster, index: Index, ledger: Ledger) -> IndexMap:
                 assert first.get(key) in allowed, f"{key} is {first.get(key)!r}, allowed {allowed!r}"
         assert set(first) <= set(ledger.values)
     return map
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], *, timeout: float = 10.0) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(timeout):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def stale(map: IndexMap) -> set[NodeName]:
