@@ -30,9 +30,9 @@ COLUMNS = (
     Column(name="node", keep=True),
     Column(name="state", keep=True),
     Column(name="url", keep=True),
-    Column(name="engine", optional=True),
-    Column(name="pid", right=True, optional=True),
-    Column(name="log", optional=True),
+    Column(name="engine", keep=True, optional=True),
+    Column(name="pid", right=True, keep=True, optional=True),
+    Column(name="log", keep=True, optional=True),
 )
 STYLES = {"started": "green", "running": "green", "stopped": "dim"}
 

@@ -31,7 +31,7 @@ SETTINGS: Final = {
     "filterableAttributes": ["kind", "country", "region", "year", "_geo"],
     "sortableAttributes": ["year", "timestamp", "_geo"],
 }
-SHOWN: Final = ("--attributes", "title,date,country")
+SHOWN: Final = ("--attributes", "date,kind,place")
 LAST_SEARCH: Final = (
     *("search", INDEX, "summer time begins", "--filter", "year = 1916", "--sort", "timestamp:asc"),
     *("--facets", "region", *SHOWN, "--limit", "4"),
