@@ -75,20 +75,13 @@ class Locks:
     async def _held(self, name: str, *, turnstile: str | None, timeout: float | None = None) -> AsyncIterator[None]:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         mutex = self._inside.setdefault(name, asyncio.Lock())
-        async with mutex:
-            gate = self._open(turnstile) if turnstile else None
-            try:
-                if gate is not None and turnstile:
-                    await self._take(gate, turnstile, owner_of=name, deadline=deadline)
-                lock = self._open(name)
-                try:
-                    await self._take(lock, name, owner_of=name, deadline=deadline)
-                except BaseException:
-                    os.close(lock)
-                    raise
-            finally:
-                if gate is not None:
-                    os.close(gate)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await mutex.acquire()
+        except TimeoutError:
+            raise self._locked(name) from None
+        try:
+            lock = await self._wait(name, turnstile=turnstile, deadline=deadline)
             try:
                 self._sign(lock)
                 yield
@@ -96,6 +89,25 @@ class Locks:
                 with suppress(OSError):
                     os.ftruncate(lock, 0)
                 os.close(lock)
+        finally:
+            mutex.release()
+
+    async def _wait(self, name: str, *, turnstile: str | None, deadline: float) -> int:
+        """The descriptor of the lock file once it is locked; the turnstile is held meanwhile."""
+        gate = self._open(turnstile) if turnstile else None
+        try:
+            if gate is not None:
+                await self._take(gate, name, deadline=deadline)
+            lock = self._open(name)
+            try:
+                await self._take(lock, name, deadline=deadline)
+            except BaseException:
+                os.close(lock)
+                raise
+            return lock
+        finally:
+            if gate is not None:
+                os.close(gate)
 
     def _open(self, name: str) -> int:
         try:
@@ -110,14 +122,14 @@ class Locks:
                 hint="check the owner, the mode and the free space of the folder",
             ) from error
 
-    async def _take(self, descriptor: int, name: str, *, owner_of: str, deadline: float) -> None:
+    async def _take(self, descriptor: int, name: str, *, deadline: float) -> None:
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise self._locked(owner_of) from None
+                    raise self._locked(name) from None
             await asyncio.sleep(POLL)
 
     def _sign(self, descriptor: int) -> None:

@@ -1,0 +1,152 @@
+"""The locks between processes: freed by death and only then, handed on in turn, and their owner named."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from miroir_cli.errors import Locked, StateUnavailable
+from miroir_cli.store.locks import Locks, is_stopped
+
+HOLDER = """
+import asyncio, sys, time
+from pathlib import Path
+from miroir_cli.store.locks import Locks
+
+async def main(folder, seconds, rounds):
+    locks = Locks(Path(folder), command="miroir import books", timeout=30)
+    for _ in range(rounds):
+        async with locks.order("books"):
+            print("held", flush=True)
+            time.sleep(seconds)
+
+asyncio.run(main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))
+"""
+
+
+@contextmanager
+def holder(folder: Path, *, seconds: float = 60.0, rounds: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the order lock of `books` when the block begins."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder), str(seconds), str(rounds)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+async def test_a_lock_held_too_long_names_its_owner(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        locks = Locks(tmp_path, timeout=0.1)
+        with pytest.raises(Locked) as caught:
+            async with locks.order("books"):
+                pass
+        assert f"process {process.pid} (`miroir import books`)" in caught.value.message
+        assert "stopped" not in caught.value.message
+        assert caught.value.exit_status == 8
+
+
+async def test_a_stopped_holder_is_said_to_be_stopped(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert is_stopped(process.pid)
+        with pytest.raises(Locked, match="it is stopped: continue it with SIGCONT"):
+            async with Locks(tmp_path, timeout=0.05).order("books"):
+                pass
+
+
+async def test_a_killed_holder_frees_its_lock_at_once(tmp_path: Path) -> None:
+    with holder(tmp_path) as process:
+        process.kill()
+        process.wait()
+        async with Locks(tmp_path, timeout=1.0).order("books"):
+            pass
+
+
+async def test_a_process_that_takes_the_lock_again_and_again_lets_others_in(tmp_path: Path) -> None:
+    with holder(tmp_path, seconds=0.02, rounds=100_000):
+        locks = Locks(tmp_path, timeout=20.0)
+        longest = 0.0
+        for _ in range(5):
+            began = time.monotonic()
+            async with locks.order("books"):
+                longest = max(longest, time.monotonic() - began)
+        assert longest < 5.0
+
+
+async def test_within_a_process_it_is_handed_on_in_the_order_of_asking(tmp_path: Path) -> None:
+    locks = Locks(tmp_path)
+    order: list[int] = []
+
+    async def take(number: int) -> None:
+        async with locks.order("books"):
+            order.append(number)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(5):
+            group.create_task(take(number))
+    assert order == list(range(5))
+
+
+async def test_waiting_in_one_process_ends_after_the_timeout_too(tmp_path: Path) -> None:
+    locks = Locks(tmp_path, timeout=0.1)
+    async with locks.order("books"):
+        with pytest.raises(Locked):
+            async with asyncio.timeout(5), locks.order("books"):
+                pass
+
+
+async def test_locks_of_two_indexes_do_not_meet(tmp_path: Path) -> None:
+    locks = Locks(tmp_path, timeout=0.0)
+    async with locks.order("books"), locks.order("films"):
+        assert locks.owner("books.order") is not None
+    assert locks.owner("books.order") is None
+
+
+async def test_a_lock_that_is_not_waited_for(tmp_path: Path) -> None:
+    async with Locks(tmp_path).once("run"):
+        with pytest.raises(Locked):
+            async with Locks(tmp_path).once("run"):
+                pass
+
+
+async def test_the_longest_uid_has_a_lock(tmp_path: Path) -> None:
+    locks = Locks(tmp_path, timeout=0.0)
+    async with locks.order("x" * 400), locks.order("x" * 399 + "y"):
+        pass
+
+
+async def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateUnavailable, match="file/locks"):
+        async with Locks(tmp_path / "file" / "locks").order("books"):
+            pass
+
+
+async def test_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
+    locks = Locks(tmp_path, timeout=0.0)
+    with pytest.raises(ValueError, match="inside"):
+        async with locks.order("books"):
+            raise ValueError("inside")
+    async with locks.order("books"):
+        pass
+
+
+def test_a_process_that_does_not_exist_is_not_stopped() -> None:
+    assert not is_stopped(2**22 + 1)
