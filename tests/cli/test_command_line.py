@@ -254,6 +254,7 @@ def test_every_command_is_in_the_table_of_contents_and_every_module_exists() -> 
     assert set(COMMANDS.values()) <= modules
 
 
-def test_the_package_runs_as_a_module(miroir: Miroir, tmp_path: Path) -> None:
-    assert miroir("--help").status == 0
+def test_the_package_runs_as_a_module(miroir_process: Miroir, tmp_path: Path) -> None:
+    assert miroir_process("--help").status == 0
+    assert miroir_process("nonsense").status == 2
     assert list(tmp_path.iterdir()) == [tmp_path / "home"]
