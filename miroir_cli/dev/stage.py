@@ -81,7 +81,7 @@ class Stage:
         """Show a command line as if somebody typed it."""
         self.out.write(f"\n{self._paint('$', DIM)} ")
         pause = min(KEYSTROKE, TYPING / len(line)) if self.animated else 0
-        for part in [*_broken(line, self._width() - 2)] if self.out.isatty() else [line]:
+        for part in broken(line, self._width() - 2) if self.out.isatty() else [line]:
             for letter in part:
                 self.out.write(letter)
                 self.out.flush()
@@ -184,14 +184,22 @@ def _environ(environ: Mapping[str, str], *, plain: bool) -> dict[str, str]:
     return kept
 
 
-def _broken(line: str, width: int) -> list[str]:
-    """A command line in parts that fit, continued as the shell wants it; words stay whole."""
-    parts = [""]
+def broken(line: str, width: int) -> list[str]:
+    """A command line in parts that fit into `width`, continued as the shell wants it.
+
+    Words stay whole, and an option on the line of its value; a part that is too long by itself stays so.
+    """
+    groups: list[str] = []
     for word in shlex.split(line):
-        quoted = shlex.quote(word)
-        if parts[-1] and len(parts[-1]) + len(quoted) + 3 > width:
-            parts[-1] += " \\\n"
-            parts.append(f"    {quoted}")
+        if groups and groups[-1].startswith("--") and " " not in groups[-1] and not word.startswith("--"):
+            groups[-1] += f" {shlex.quote(word)}"
         else:
-            parts[-1] += f" {quoted}" if parts[-1] else quoted
+            groups.append(shlex.quote(word))
+    parts = groups[:1]
+    for group in groups[1:]:
+        if len(parts[-1]) + len(group) + 3 > width:
+            parts[-1] += " \\\n"
+            parts.append(f"    {group}")
+        else:
+            parts[-1] += f" {group}"
     return parts
