@@ -27,8 +27,8 @@ def test_a_broken_command_line_is_the_same_to_the_shell(width: int) -> None:
 
 def test_a_command_line_is_broken_before_an_option_and_fits() -> None:
     assert "".join(broken(LINE, 60)).splitlines() == [
-        "miroir search clocks 'summer time' \\",
-        "    --filter 'year = 1916' --sort timestamp:asc --limit 4",
+        "miroir search clocks 'summer time' --filter 'year = 1916' \\",
+        "    --sort timestamp:asc --limit 4",
     ]
 
 
