@@ -40,6 +40,9 @@ ATTEMPTS = 5
 SETTINGS_LAG = 0.2
 """Seconds to wait before asking again when nodes disagree on whether a request is right."""
 
+NAMED = 10
+"""How many shards an error names."""
+
 Partial = Literal["error", "allow"]
 
 
@@ -232,13 +235,17 @@ class _Query:
         return self.options.partial or self.cluster.topology.cluster.partial
 
     def _unavailable(self, missing: Sequence[ShardId]) -> ShardUnavailable:
-        named = ", ".join(map(str, missing[:10])) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        why = "; ".join(error.message for _, error in sorted(self.failures.items()))
+        why = "; ".join(sorted({error.message for error in self.failures.values()}))
         return ShardUnavailable(
-            f"index `{self.uid}`: no in-sync replica answers for shard{'s' if len(missing) > 1 else ''} {named}"
-            + (f" ({why})" if why else ""),
+            f"index `{self.uid}`: no in-sync replica answers for {_named(missing)}" + (f" ({why})" if why else ""),
             hint="run `miroir status`, or search with `--partial allow`",
         )
+
+
+def _named(shards: Sequence[ShardId]) -> str:
+    shown = ", ".join(map(str, shards[:NAMED]))
+    more = f" and {len(shards) - NAMED} more" if len(shards) > NAMED else ""
+    return f"shard{'s' if len(shards) > 1 else ''} {shown}{more}"
 
 
 class _Refused(Exception):

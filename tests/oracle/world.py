@@ -1,0 +1,163 @@
+"""One node and a cluster with the same documents: servers, embedded or real, filled past the import."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from miroir_cli.cluster import Cluster, open_cluster
+from miroir_cli.dev.engine.testing import running_engine
+from miroir_cli.documents.route import shard_of
+from miroir_cli.indexes.catalog import create_index, plan_index
+from miroir_cli.model import SHARD_FIELD, Json, Node, NodeName, spell_shard
+from miroir_cli.node.answers import Accepted
+from miroir_cli.node.client import NodeClient
+from miroir_cli.topology.file import Topology, load_topology
+
+UID = "corpus"
+
+
+def real_server() -> str | None:
+    """The Meilisearch binary, from MIROIR_MEILISEARCH or PATH."""
+    return os.environ.get("MIROIR_MEILISEARCH") or shutil.which("meilisearch")
+
+
+@contextmanager
+def embedded_nodes(folder: Path, count: int) -> Iterator[list[str]]:
+    """The urls of `count` embedded nodes."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(running_engine(folder / f"node{number}")).url for number in range(count)]
+
+
+@contextmanager
+def real_nodes(binary: str, count: int) -> Iterator[list[str]]:
+    """The urls of `count` Meilisearch servers in folders of their own, ended afterwards."""
+    with tempfile.TemporaryDirectory(prefix="miroir-oracle-") as folder, ExitStack() as stack:
+        urls = []
+        for number in range(count):
+            port = _free_port()
+            process = subprocess.Popen(
+                [binary, "--http-addr", f"127.0.0.1:{port}", "--no-analytics", "--db-path", f"{folder}/{number}/data",
+                 "--dump-dir", f"{folder}/{number}/dumps", "--snapshot-dir", f"{folder}/{number}/snapshots"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=folder,
+            )  # fmt: skip
+            stack.callback(_end, process)
+            urls.append(f"http://127.0.0.1:{port}")
+        for url in urls:
+            _wait_until_it_answers(url)
+        yield urls
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_it_answers(url: str, *, within: float = 30.0) -> None:
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"{url} does not answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The cluster, and the one node that has everything."""
+
+    cluster: Cluster
+    single: NodeClient
+
+
+@asynccontextmanager
+async def world(
+    folder: Path,
+    urls: Sequence[str],
+    *,
+    documents: Sequence[Json],
+    settings: Json,
+    shards: int = 8,
+    replicas: int = 1,
+    tie_break: bool = True,
+) -> AsyncIterator[World]:
+    """The first url is the single node, the others are the cluster. Both get an index `corpus`."""
+    async with open_cluster(_topology(folder, urls[1:], shards, replicas)) as cluster:
+        index = await create_index(
+            cluster, await plan_index(cluster, UID, primary_key="id", settings=settings, tie_break=tie_break)
+        )
+        single = NodeClient(Node(name=NodeName("single"), url=urls[0]))
+        try:
+            node_settings = await cluster.fleet[NodeName("n1")].settings(UID)
+            await _create_single(single, settings, node_settings["rankingRules"])
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_add(single, documents))
+                for name, held in _by_node(documents, index.in_sync(), shards).items():
+                    group.create_task(_add(cluster.fleet[name], held))
+            yield World(cluster=cluster, single=single)
+        finally:
+            await single.close()
+
+
+def _topology(folder: Path, urls: Sequence[str], shards: int, replicas: int) -> Topology:
+    lines = ["[cluster]", 'name = "oracle"', f"shards = {shards}", f"replicas = {replicas}"]
+    lines += ["[state]", 'url = "sqlite:state.db"']
+    for number, url in enumerate(urls, 1):
+        lines += ["[[nodes]]", f'name = "n{number}"', f'url = "{url}"']
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "miroir.toml").write_text("\n".join(lines) + "\n")
+    return load_topology(folder / "miroir.toml")
+
+
+def _by_node(documents: Sequence[Json], holders: Any, shards: int) -> dict[NodeName, list[Json]]:
+    found: dict[NodeName, list[Json]] = {}
+    for document in documents:
+        shard = shard_of(str(document["id"]), shards)
+        for name in holders[shard]:
+            found.setdefault(name, []).append({SHARD_FIELD: spell_shard(shard), **document})
+    return found
+
+
+async def _create_single(single: NodeClient, settings: Json, rules: Sequence[str]) -> None:
+    await _done(single, await single.write("POST", "indexes", content=_json({"uid": UID, "primaryKey": "id"})))
+    wanted = {**settings, "rankingRules": rules}
+    await _done(single, await single.write("PATCH", f"indexes/{UID}/settings", content=_json(wanted)))
+
+
+async def _add(client: NodeClient, documents: Sequence[Json]) -> None:
+    await _done(client, await client.write("POST", f"indexes/{UID}/documents", content=_json(documents)))
+
+
+async def _done(client: NodeClient, answer: object) -> None:
+    assert isinstance(answer, Accepted), answer
+    task = await client.wait_task(answer.task)
+    assert task["status"] == "succeeded", task
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value)
