@@ -30,7 +30,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    words: frozenset[str]
+    words: dict[str, int]
     positions: tuple[int, int]
     prefix: bool
     characters: int
@@ -50,7 +50,8 @@ class Matcher:
             derived = Derived(term, self._index.words, self._scope)
             positions = frozenset(range(term.positions[0], term.positions[1] + 1))
             self._phrases += [(phrase, positions) for phrase in derived.phrases(None)]
-            found = frozenset(derived.words(None))
+            near = sorted({*derived.words(1), *derived.words(2)}) if derived.term.phrase is None else []
+            found = {word: rank for rank, word in enumerate([*derived.words(0), *near])}
             if found:
                 words.append(_Words(found, term.positions, term.prefix, len(term.word)))
         words.sort(key=lambda each: (each.prefix, each.positions[0] - each.positions[1]))
@@ -93,9 +94,11 @@ class Matcher:
             if token.lemma in each.words and not each.prefix:
                 characters = token.end - token.start
             elif each.prefix:
-                whole = next((n for n in range(len(token.lemma), 0, -1) if token.lemma[:n] in each.words), None)
-                if whole is not None:
-                    characters = min(whole, each.characters)
+                starts = [token.lemma[:size] for size in range(1, len(token.lemma) + 1)]
+                known = [start for start in starts if start in each.words]
+                if known:
+                    first = min(known, key=lambda word: each.words[word])
+                    characters = min(len(first), each.characters)
             if characters is not None:
                 ids = frozenset(range(each.positions[0], each.positions[1] + 1))
                 place = places[start]
@@ -241,7 +244,7 @@ def _crop_window(tokens: Sequence[Token], matches: Sequence[Match], size: int, l
         first, last = _best_interval(matches, size)
         span = last.words[1] - first.words[0] + 1
         if span > size:
-            return _shrunk(tokens, first, size)
+            return _shrunk(tokens, last.tokens[1], span - size)
         before, after, left = first.tokens[0], last.tokens[1] + 1, size - span
     while left > 0 and (before > 0 or after < len(tokens)):
         previous = tokens[before - 1] if before > 0 else None
@@ -269,6 +272,10 @@ def _growth(previous: Token | None, following: Token | None, left: int) -> tuple
     return (False, True) if previous.is_hard else (True, False)
 
 
-def _shrunk(tokens: Sequence[Token], match: Match, size: int) -> tuple[int, int]:
-    words = [n for n in range(match.tokens[0], match.tokens[1] + 1) if tokens[n].is_word][:size]
-    return tokens[match.tokens[0]].start, tokens[words[-1]].end
+def _shrunk(tokens: Sequence[Token], last: int, surplus: int) -> tuple[int, int]:
+    """Return the window of a phrase longer than asked: from the start, without its last words."""
+    end = min(last + 1, len(tokens) - 1)
+    while end >= 0 and surplus > 0:
+        surplus -= tokens[end].is_word
+        end -= 1
+    return 0, tokens[max(end, 0)].start

@@ -262,6 +262,8 @@ class _Walk:
         for number in bits.members(docs):
             if self.excluded >> number & 1:
                 continue
+            if room <= 0 and not self.rules:
+                return
             same = self.index.same_values(self.wanted.distinct, number) & ~(1 << number)
             self.excluded |= same
             self.result.candidates &= ~same

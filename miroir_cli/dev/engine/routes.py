@@ -165,7 +165,7 @@ def _one_setting(name: str) -> list[Entry]:
             raise EngineError(error.code, error.message.replace(f".{name}", "")) from None
 
     def delete(call: Call) -> Result:
-        return _enqueue_settings(call, {name: None})
+        return _enqueue_settings(call, {name: ["*"] if name == "searchableAttributes" else None})
 
     kebab = error_code(name).removeprefix("invalid_settings_").replace("_", "-")
     path = f"/indexes/{{index_uid}}/settings/{kebab}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import facet_counts, filters
+from .attributes import is_listed
 from .errors import EngineError
 from .geo import distance
 from .matches import Matcher, formatted
@@ -127,6 +128,16 @@ def _ranked(index: Index, checked: _Checked, count: int) -> Ranked:
     return rank(index, checked.query, universe, scope, wanted)
 
 
+def _is_formatted(index: Index, request: SearchRequest) -> bool:
+    """Tell whether any attribute to highlight or crop is a known, displayed one."""
+    displayed = index.settings.displayed
+    for text in (*(request.attributes_to_highlight or ()), *(request.attributes_to_crop or ())):
+        name = text if text in index.fields else text.partition(":")[0]
+        if name == "*" or (name in index.fields and (displayed is None or is_listed(name, displayed))):
+            return True
+    return False
+
+
 def _hit(index: Index, checked: _Checked, matcher: Matcher, number: int, details: tuple[Detail, ...]) -> dict[str, Any]:
     request = checked.request
     document = index.document(number)
@@ -135,12 +146,12 @@ def _hit(index: Index, checked: _Checked, matcher: Matcher, number: int, details
     visible = document if displayed is None else select(document, displayed)
     retrieved = request.attributes_to_retrieve
     hit = dict(visible) if retrieved is None or "*" in retrieved else select(visible, retrieved)
-    if request.retrieve_vectors and vectors is not None:
-        hit["_vectors"] = vectors
+    if request.retrieve_vectors:
+        hit["_vectors"] = vectors or {}
     geo = next((rule.point for rule in checked.sort if rule.point is not None), None)
     if geo is not None and "_geo" in hit and number in index.points:
         hit["_geoDistance"] = int(distance(geo, index.points[number]) + 0.5)
-    if request.attributes_to_highlight is not None or request.attributes_to_crop is not None:
+    if _is_formatted(index, request):
         hit["_formatted"] = formatted(visible, hit, request, matcher)
     if request.show_matches_position:
         hit["_matchesPosition"] = matcher.positions(visible)

@@ -93,7 +93,7 @@ def facet_search_post(call: Call) -> Result:
         raise EngineError("invalid_facet_search_facet_name", "Invalid value type at `.facetName`: expected a string")
     if not isinstance(body.get("facetQuery"), (str, type(None))):
         raise EngineError("invalid_facet_search_query", "Invalid value type at `.facetQuery`: expected a string")
-    values = take(body, kinds, "search")
+    values = take({key: value for key, value in body.items() if key in kinds}, kinds, "search")
     name, query = values.pop("facetName"), values.pop("facetQuery", None)
     exhaustive = values.pop("exhaustiveFacetCount", False)
     request = search_request({**values, **({"page": 0} if exhaustive else {})})

@@ -72,18 +72,21 @@ def error_code(name: str) -> str:
 
 
 def validated(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a settings object and return it in stored form; raise `EngineError` naming the setting."""
+    """Check a settings object and return it as tasks show it; raise `EngineError` naming the setting."""
     result: dict[str, Any] = {}
     for name, value in changes.items():
         if name in _UNSUPPORTED:
             if value not in (None, {}, []):
                 raise not_supported(f"The setting `{name}`")
+            result[name] = value
             continue
         if name not in DEFAULTS:
             known = ", ".join(f"`{key}`" for key in DEFAULTS)
             raise EngineError("bad_request", f"Unknown field `{name}`: expected one of {known}")
         if value is not None:
             value = _CHECKS[name](name, value)
+        elif name in ("displayedAttributes", "searchableAttributes"):
+            value = ["*"]
         result[name] = value
     return result
 
@@ -92,8 +95,10 @@ def merged(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     """Apply validated changes: null resets, nested objects merge key by key."""
     result = dict(current)
     for name, value in changes.items():
-        if value is None:
+        if value is None or name in _UNSUPPORTED:
             result.pop(name, None)
+        elif name in ("displayedAttributes", "searchableAttributes"):
+            result[name] = ["*"] if "*" in value else list(dict.fromkeys(value))
         elif name in ("typoTolerance", "faceting", "pagination"):
             base = result.get(name, DEFAULTS[name])
             result[name] = _merged_object(base, value, DEFAULTS[name], name)
@@ -112,7 +117,7 @@ def _merged_object(
         elif key == "minWordSizeForTypos":
             result[key] = _merged_object(result[key], value, defaults[key], key)
         elif key == "sortFacetValuesBy":
-            result[key] = {**result[key], **value}
+            result[key] = {**defaults[key], **value}
         else:
             result[key] = value
     sizes = result.get("minWordSizeForTypos")
@@ -131,7 +136,7 @@ def _strings(name: str, value: Any) -> list[str]:
         raise _fail(name, "expected an array of strings")
     if name in _SORTED_LISTS:
         return sorted(set(value))
-    return ["*"] if "*" in value and name != "rankingRules" else list(dict.fromkeys(value))
+    return value
 
 
 def _ranking_rules(name: str, value: Any) -> list[str]:
@@ -204,7 +209,7 @@ def _object(checks: Mapping[str, Callable[[str, Any], Any]]) -> Callable[[str, A
         if not isinstance(value, dict):
             raise _fail(name, "expected an object")
         if unknown := set(value) - set(checks):
-            raise EngineError("bad_request", f"Unknown field `{min(unknown)}` inside `.{name}`")
+            raise _fail(name, f"unknown field `{min(unknown)}`")
         result = {}
         for key, item in value.items():
             try:
@@ -224,6 +229,15 @@ def _facet_orders(name: str, value: Any) -> dict[str, str]:
 
 _flag = _kind(bool, "a boolean")
 _number = _kind(int, "a positive integer")
+
+
+def _word_size(name: str, value: Any) -> int:
+    if _number(name, value) > 255:
+        raise _fail(name, "expected an integer up to 255")
+    size: int = value
+    return size
+
+
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "displayedAttributes": _strings,
     "searchableAttributes": _strings,
@@ -240,7 +254,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "typoTolerance": _object(
         {
             "enabled": _flag,
-            "minWordSizeForTypos": _object({"oneTypo": _number, "twoTypos": _number}),
+            "minWordSizeForTypos": _object({"oneTypo": _word_size, "twoTypos": _word_size}),
             "disableOnWords": _strings,
             "disableOnAttributes": _strings,
             "disableOnNumbers": _flag,

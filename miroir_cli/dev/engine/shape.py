@@ -26,8 +26,7 @@ def _select_object(value: dict[str, Any], fields: Sequence[str], base: str) -> d
                 cut = _select_array(inner, fields, name)
             else:
                 continue
-            if cut:
-                kept[key] = cut
+            kept[key] = cut
     return kept
 
 
@@ -35,7 +34,8 @@ def _select_array(values: list[Any], fields: Sequence[str], base: str) -> list[A
     kept: list[Any] = []
     for value in values:
         if isinstance(value, dict):
-            kept.append(_select_object(value, fields, base))
+            if cut := _select_object(value, fields, base):
+                kept.append(cut)
         elif isinstance(value, list):
             kept.append(_select_array(value, fields, base))
-    return [value for value in kept if value]
+    return kept
