@@ -1,0 +1,136 @@
+"""Documentation that cannot rot: generated pages are current, links lead somewhere, commands in pages run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from miroir_cli.cli.app import COMMANDS
+from miroir_cli.dev.engine.testing import running_engine
+from miroir_cli.topology.file import load_topology
+from tests.conftest import ROOT, clean_environment
+
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+KEY = "a-key-of-more-than-sixteen-bytes"
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_generated_pages_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, DOCS / "generate.py", "--check"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stderr}run `make docs`"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_explained_somewhere_in_prose(command: str) -> None:
+    prose = "".join(page.read_text() for page in PAGES if page.parent.name != "reference")
+    assert f"miroir {command}" in prose
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_page_of_the_documentation_is_in_its_index(page: Path) -> None:
+    if page.is_relative_to(DOCS) and page != DOCS / "README.md":
+        assert f"({page.relative_to(DOCS).as_posix()})" in (DOCS / "README.md").read_text()
+
+
+def test_pages_that_errors_and_modules_point_to_exist() -> None:
+    for path in (ROOT / "miroir_cli").rglob("*.py"):
+        for target in re.findall(r"docs/[a-z/-]+\.md", path.read_text()):
+            assert (ROOT / target).exists(), f"{name_of(path)} points to {target}"
+
+
+def test_the_example_topology_is_right_and_shows_every_key() -> None:
+    example = DOCS / "reference" / "miroir.example.toml"
+    assert len(load_topology(example).nodes) == 3
+    table = blocks(DOCS / "reference" / "topology.md", "toml")[0]
+    assert table == example.read_text()
+    for name, keys in re.findall(r"^\| `(\[.+\])` \| (.+) \|$", (DOCS / "reference/topology.md").read_text(), re.M):
+        for key in re.findall(r"`(\w+)`", keys):
+            assert re.search(rf"(^|[ ,#]){key}\b", example.read_text(), re.M), f"{name} {key}"
+
+
+def test_the_make_targets_that_pages_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        assert set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", page.read_text(), re.M)) <= {
+            pair for target in targets for pair in ((target, ""), ("", target))
+        }
+
+
+def test_the_version_stands_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"]["path"] == "miroir_cli/__init__.py"
+
+
+def test_agents_page_is_short() -> None:
+    assert len((ROOT / "AGENTS.md").read_text().splitlines()) < 80
+
+
+# the commands of the pages
+
+
+@pytest.fixture
+def servers() -> Iterator[list[str]]:
+    """Three servers with a key, for the addresses of the pages."""
+    import tempfile
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield [
+            stack.enter_context(running_engine(folder / f"disk{number}", master_key=KEY)).url for number in (1, 2, 3)
+        ]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/guides/quick-start.md"])
+def test_the_commands_of_the_page_run(name: str, servers: list[str], tmp_path: Path) -> None:
+    script = "\n".join(block for block in blocks(ROOT / name, "bash") if "miroir " in block)
+    script = re.sub(r"^pip install .*$", "", script, flags=re.M).replace("your-master-key", KEY)
+    for number, url in enumerate(servers, 1):
+        script = script.replace(f"http://10.0.0.{number}:7700", url)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "miroir").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m miroir_cli "$@"\n')
+    (programs / "miroir").chmod(0o755)
+    (tmp_path / "books.ndjson").write_text('{"id": 1, "title": "The Left Hand of Darkness"}\n')
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path), PATH=f"{programs}{os.pathsep}{os.environ['PATH']}"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The Left Hand of Darkness" in done.stdout
+    assert "_miroir" not in done.stdout
