@@ -16,9 +16,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from miroir_cli.errors import TopologyInvalid
-from miroir_cli.model import Node, NodeName
+
+if TYPE_CHECKING:
+    from miroir_cli.model import Node, NodeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,33 +1,49 @@
-"""The topology file: finding it, reading it, editing it with its comments kept, and saving it whole or not at all.
+"""The topology file: finding it, reading it, and editing it with its comments kept.
 
-The only door to tomlkit. What the file may say is in `schema.py`.
+The only door to tomlkit. What the file may say is in `schema.py`, the commented text in `example.py`.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
-import shlex
-import stat
-import subprocess
-import tempfile
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import tomlkit
-from tomlkit.exceptions import TOMLKitError
+from tomlkit.exceptions import ParseError, TOMLKitError
+from tomlkit.items import AoT
 
-from miroir_cli.errors import AuthenticationFailed, NotFound, TopologyInvalid
+from miroir_cli.errors import NotFound, TopologyInvalid
 from miroir_cli.model import Node, Secret, group_of
+from miroir_cli.topology.example import EXAMPLE, node_values, render_node, render_topology
+from miroir_cli.topology.keys import key_file_is_open, resolve_key
+from miroir_cli.topology.save import write_whole
 from miroir_cli.topology.schema import ClusterSettings, parse
 
-LARGEST_FILE = 4 * 1024 * 1024
-COMMAND_LIMIT = 10.0
-"""Seconds for a key_command."""
+__all__ = [
+    "EXAMPLE",
+    "ClusterSettings",
+    "Topology",
+    "TopologyDocument",
+    "check_topology",
+    "find_topology",
+    "key_file_is_open",
+    "load_topology",
+    "render_topology",
+    "resolve_key",
+    "write_whole",
+]
 
+LARGEST_FILE = 1024 * 1024
 NO_TOPOLOGY_HINT = "run `miroir init` to write one, or name it with --topology"
+
+HEADER = re.compile(r"[ \t]*\[")
+NODES_HEADER = re.compile(r"""[ \t]*\[\[[ \t]*(nodes|"nodes"|'nodes')[ \t]*\]\]""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +61,12 @@ class Topology:
         written = self.state_url.removeprefix("sqlite:")
         if written.startswith("//"):
             written = "/" + written.lstrip("/")
-        return (self.path.parent / Path(written).expanduser()).resolve()
+        try:
+            return (self.path.parent / Path(written).expanduser()).resolve()
+        except RuntimeError:
+            raise TopologyInvalid(
+                f"{self.path}: `state.url` names the home folder of a user that does not exist", hint="write its path"
+            ) from None
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises `NotFound` with the likely one."""
@@ -60,267 +81,274 @@ class Topology:
         )
 
     def groups(self) -> dict[str, tuple[Node, ...]]:
+        """The replica groups, each with its nodes in the order of their names."""
         return group_of(self.nodes)
 
 
 def find_topology(explicit: Path | None, environ: Mapping[str, str], *, folder: Path | None = None) -> Path:
-    """The file to use: the named one, MIROIR_TOPOLOGY, ./miroir.toml, ~/.config/miroir/miroir.toml; the first given."""
-    if explicit is None and environ.get("MIROIR_TOPOLOGY"):
-        explicit = Path(environ["MIROIR_TOPOLOGY"])
-    if explicit is not None:
-        if not explicit.is_file():
-            what = "is a folder" if explicit.is_dir() else "does not exist"
-            raise TopologyInvalid(f"topology file `{explicit}` {what}", hint=NO_TOPOLOGY_HINT)
-        return explicit
-    config = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".config")
-    for path in ((folder or Path()) / "miroir.toml", config / "miroir" / "miroir.toml"):
+    """The file to use: the named one, MIROIR_TOPOLOGY, ./miroir.toml, ~/.config/miroir/miroir.toml; the first given.
+
+    A file that is named but not there is an error, not a reason to look further. Raises `TopologyInvalid`.
+    """
+    named = "" if explicit is not None else environ.get("MIROIR_TOPOLOGY", "")
+    if explicit is not None or named:
+        path = explicit if explicit is not None else Path(named)
+        if path.exists() and not path.is_dir():
+            return path
+        what = "is a folder" if path.is_dir() else "does not exist"
+        where = " (named by MIROIR_TOPOLOGY)" if named else ""
+        raise TopologyInvalid(f"topology file `{path}` {what}{where}", hint=NO_TOPOLOGY_HINT)
+    places = [(folder or Path()) / "miroir.toml"]
+    if environ.get("XDG_CONFIG_HOME"):
+        places.append(Path(environ["XDG_CONFIG_HOME"], "miroir", "miroir.toml"))
+    elif environ.get("HOME"):
+        places.append(Path(environ["HOME"], ".config", "miroir", "miroir.toml"))
+    for path in places:
         if path.is_file():
             return path
     raise TopologyInvalid("no topology file: `miroir.toml` is not in this folder", hint=NO_TOPOLOGY_HINT)
 
 
 def load_topology(path: Path) -> Topology:
-    """Read and check a topology file. Raises `TopologyInvalid` naming the file and the key."""
-    return _check(path, _parse_toml(path, _read(path)))
+    """Read and check a topology file. Raises `TopologyInvalid` naming the file and the key, or the line."""
+    return check_topology(_read(path), path)
 
 
 def check_topology(text: str, path: Path) -> Topology:
     """The same for a text that is to be written to that path."""
-    return _check(path, _parse_toml(path, text))
+    content = parse(_unwrap(path, _parse_toml(path, text)), source=str(path))
+    return Topology(path=path, cluster=content.cluster, state_url=content.state_url, nodes=content.nodes)
 
 
 def _read(path: Path) -> str:
+    where = f"topology file `{path}`"
     try:
-        if path.is_dir():
-            raise TopologyInvalid(f"topology file `{path}` is a folder", hint=NO_TOPOLOGY_HINT)
-        if path.stat().st_size > LARGEST_FILE:
-            raise TopologyInvalid(f"topology file `{path}` is larger than {LARGEST_FILE // 1024**2} MiB")
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise TopologyInvalid(f"topology file `{path}` does not exist", hint=NO_TOPOLOGY_HINT) from None
+        raise TopologyInvalid(f"{where} does not exist", hint=NO_TOPOLOGY_HINT) from None
+    except IsADirectoryError:
+        raise TopologyInvalid(f"{where} is a folder", hint=NO_TOPOLOGY_HINT) from None
     except OSError as error:
-        raise TopologyInvalid(f"topology file `{path}` cannot be read: {error.strerror}") from error
+        raise TopologyInvalid(f"{where} cannot be read: {error.strerror}", hint="check its owner and mode") from error
+    if len(content) > LARGEST_FILE:
+        raise TopologyInvalid(f"{where} is larger than {LARGEST_FILE // 1024**2} MiB", hint="is it the right file?")
+    try:
+        text = content.decode()
     except UnicodeDecodeError as error:
-        raise TopologyInvalid(f"topology file `{path}` is not UTF-8 text (byte {error.start})") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise TopologyInvalid(f"{where}, line {line}: not UTF-8 text", hint="save it as UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise TopologyInvalid(f"{where} begins with a byte order mark", hint="save it as UTF-8 without one (BOM)")
+    if not text.strip():
+        raise TopologyInvalid(f"{where} is empty", hint=NO_TOPOLOGY_HINT)
+    return text
 
 
 def _parse_toml(path: Path, text: str) -> tomlkit.TOMLDocument:
     try:
         return tomlkit.parse(text)
+    except ParseError as error:
+        line: int | None = error.line
+        reason = str(error).removesuffix(f" at line {error.line} col {error.col}")
     except TOMLKitError as error:
-        raise TopologyInvalid(f"topology file `{path}` is not TOML: {error}") from error
+        line, reason = _line_of_error(text), str(error)
+    where = f"topology file `{path}`" + ("" if line is None else f", line {line}")
+    reason = f"{reason[:1].lower()}{reason[1:]}".rstrip(".")
+    raise TopologyInvalid(f"{where}: not TOML ({reason})", hint="texts need quotes, and a key stands only once")
 
 
-def _check(path: Path, document: tomlkit.TOMLDocument) -> Topology:
-    if not document:
-        raise TopologyInvalid(f"topology file `{path}` is empty", hint=NO_TOPOLOGY_HINT)
-    content = parse(document.unwrap(), source=str(path))
-    return Topology(path=path, cluster=content.cluster, state_url=content.state_url, nodes=content.nodes)
+def _line_of_error(text: str) -> int | None:
+    """Where the standard library's parser stops; tomlkit does not say it for a key that stands twice."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        return int(found.group(1)) if found else None
+    return None
+
+
+def _unwrap(path: Path, document: tomlkit.TOMLDocument) -> dict[str, Any]:
+    try:
+        return dict(document.unwrap())
+    except TOMLKitError as error:  # tables that are defined in pieces fail only here
+        raise TopologyInvalid(f"topology file `{path}`: not TOML ({error})", hint="check its syntax") from None
 
 
 class TopologyDocument:
-    """A topology file being edited: comments, order and unknown spacing stay as they were."""
+    """A topology file being edited: comments, order and spacing stay as they were.
+
+    Tables are added and taken out as lines of text, and every edit is read back: when the text says anything but
+    what was wanted, because it is written in a way that is not understood here, `TopologyInvalid` says so.
+    """
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
+        self.text = text
         self._read_text = text
-        self._document = _parse_toml(path, text)
+        self._content = _unwrap(path, _parse_toml(path, text))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         return cls(path, _read(path))
 
-    @property
-    def text(self) -> str:
-        return tomlkit.dumps(self._document)
-
     def topology(self) -> Topology:
         """The edited content, checked."""
-        return _check(self.path, self._document)
+        return check_topology(self.text, self.path)
 
     def add_node(self, node: Node) -> None:
-        """Append a node; options at their defaults are left out."""
-        table = tomlkit.table()
-        for key, value in _node_keys(node).items():
-            table[key] = value
-        nodes = self._document.get("nodes")
-        if nodes is None:
-            nodes = self._document["nodes"] = tomlkit.aot()
-        nodes.append(table)
+        """Add a node below the last one; options at their defaults are left out, also the key that all nodes have."""
+        written = self._content.get("defaults", {})
+        defaults = Secret(env=written.get("key_env"), file=written.get("key_file"), command=written.get("key_command"))
+        values: dict[str, Any] = _values(node_values(node, defaults))
+        content = {**self._content, "nodes": [*self._content.get("nodes", []), values]}
+        if self._has_inline_nodes():
+            self._edit(content, lambda nodes: nodes.append(_inline(values)))
+            return
+        lines = self._lines()
+        at = self._end_of_nodes(lines)
+        before = [] if at == 0 or not lines[at - 1].strip() else ["\n"]
+        if at and not lines[at - 1].endswith("\n"):
+            before = ["\n", "\n"]
+        after = ["\n"] if at < len(lines) else []
+        added = [*before, *render_node(node, defaults=defaults).splitlines(keepends=True), *after]
+        self._replace(content, [*lines[:at], *self._as_written(added), *lines[at:]])
 
     def remove_node(self, name: str) -> None:
-        """Take a node out. Raises `NotFound` with the likely one."""
-        self.topology().node(name)
-        nodes: Any = self._document["nodes"]
-        for position, table in enumerate(nodes):
-            if table.get("name") == name:
-                del nodes[position]
-                return
+        """Take a node out, with the comments inside its table; those above and below stay.
 
-    def change_node(self, name: str, **keys: Any) -> None:
-        """Set keys of a node; None takes a key out."""
-        self.topology().node(name)
-        nodes: Any = self._document["nodes"]
-        table = next(table for table in nodes if table.get("name") == name)
+        Raises `NotFound` with the likely one.
+        """
+        position = self._position(name)
+        nodes = self._content["nodes"]
+        content = {**self._content, "nodes": [*nodes[:position], *nodes[position + 1 :]]}
+        if self._has_inline_nodes():
+            self._edit(content, lambda nodes: nodes.pop(position))
+            return
+        lines = self._lines()
+        start, end = self._table(lines, position)
+        while end < len(lines) and not lines[end].strip():
+            end += 1
+        if len(nodes) == 1:
+            content.pop("nodes")
+        self._replace(content, [*lines[:start], *lines[end:]])
+
+    def change_node(self, name: str, **keys: str | float | None) -> None:
+        """Set keys of a node; None takes a key out. Raises `NotFound` with the likely one."""
+        position = self._position(name)
         for key, value in keys.items():
+            nodes = [dict(node) for node in self._content["nodes"]]
+            present = key in nodes[position]
             if value is None:
-                table.pop(key, None)
+                nodes[position].pop(key, None)
             else:
-                table[key] = value
+                nodes[position][key] = value
+            content = {**self._content, "nodes": nodes}
+            if present or self._has_inline_nodes():
+                self._edit(content, partial(_set, position, key, value))
+            elif value is not None:
+                lines = self._lines()
+                _, end = self._table(lines, position)
+                last = [] if lines[end - 1].endswith("\n") else ["\n"]
+                added = [*last, f"{key} = {tomlkit.item(value).as_string()}\n"]
+                self._replace(content, [*lines[:end], *self._as_written(added), *lines[end:]])
+
+    def set_weight(self, name: str, weight: float) -> None:
+        self.change_node(name, weight=float(weight))
 
     def save(self) -> Topology:
         """Check and write the file in one step: whatever happens, the old or the new content stands there whole.
 
-        Raises `TopologyInvalid` when somebody else changed the file since it was read.
+        Raises `TopologyInvalid`, also when the file was changed or taken away since it was read.
         """
         topology = self.topology()
-        if self.path.exists() and _read(self.path) != self._read_text:
+        if not self.path.exists() or _read(self.path) != self._read_text:
             raise TopologyInvalid(
                 f"topology file `{self.path}` was changed by somebody else meanwhile", hint="run the command again"
             )
-        write_whole(self.path, self.text)
-        self._read_text = self.text
+        if self.text != self._read_text:
+            write_whole(self.path, self.text)
+            self._read_text = self.text
         return topology
 
+    # -- the text
 
-def _node_keys(node: Node) -> dict[str, Any]:
-    keys: dict[str, Any] = {"name": str(node.name), "url": node.url}
-    if node.group != "main":
-        keys["group"] = node.group
-    if node.zone is not None:
-        keys["zone"] = node.zone
-    if node.weight != 1.0:
-        keys["weight"] = node.weight
-    if node.key is not None:
-        named = {"key_env": node.key.env, "key_file": node.key.file, "key_command": node.key.command}
-        keys.update({key: value for key, value in named.items() if value is not None})
-    return keys
+    def _position(self, name: str) -> int:
+        self.topology().node(name)
+        return next(i for i, node in enumerate(self._content["nodes"]) if node["name"] == name)
 
+    def _lines(self) -> list[str]:
+        return self.text.splitlines(keepends=True)
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step and make it last: temporary file beside it, fsync, rename. A link stays a link."""
-    target = path.resolve()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o644
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    def _as_written(self, lines: list[str]) -> list[str]:
+        """Lines with the ends that the file has."""
+        return [line.replace("\n", "\r\n") for line in lines] if "\r\n" in self.text else lines
+
+    def _has_inline_nodes(self) -> bool:
+        nodes = tomlkit.parse(self.text).get("nodes")
+        return nodes is not None and not isinstance(nodes, AoT)
+
+    def _table(self, lines: list[str], position: int) -> tuple[int, int]:
+        """The lines of a node from its header to after its last key."""
+        starts = [number for number, line in enumerate(lines) if NODES_HEADER.match(line)]
+        if position >= len(starts):
+            raise self._not_understood()
+        start = starts[position]
+        end = next((n for n in range(start + 1, len(lines)) if HEADER.match(lines[n])), len(lines))
+        while end > start + 1 and _is_blank_or_comment(lines[end - 1]):
+            end -= 1
+        return start, end
+
+    def _end_of_nodes(self, lines: list[str]) -> int:
+        """Where another node goes: after the last one, above the comment of the table that follows it."""
+        starts = [number for number, line in enumerate(lines) if NODES_HEADER.match(line)]
+        if not starts:
+            return len(lines)
+        end = next((n for n in range(starts[-1] + 1, len(lines)) if HEADER.match(lines[n])), len(lines))
+        if end < len(lines):
+            while lines[end - 1].lstrip().startswith("#"):
+                end -= 1
+        return end
+
+    def _edit(self, content: dict[str, Any], change: Callable[[Any], object]) -> None:
+        document = tomlkit.parse(self.text)
+        change(document["nodes"])
+        self._replace(content, [tomlkit.dumps(document)])
+
+    def _replace(self, content: dict[str, Any], lines: list[str]) -> None:
+        text = "".join(lines)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise TopologyInvalid(
-            f"`{path}` cannot be written: {error.strerror}", hint="check the owner, the mode and the free space"
-        ) from error
+            found = _unwrap(self.path, _parse_toml(self.path, text))
+        except TopologyInvalid:
+            raise self._not_understood() from None
+        if found != content:
+            raise self._not_understood()
+        self.text, self._content = text, content
 
-
-def resolve_key(secret: Secret | None, *, base: Path, environ: Mapping[str, str] | None = None) -> str | None:
-    """The key itself, from where the topology file says; None where it names nothing.
-
-    Paths and commands are relative to `base`. Raises `AuthenticationFailed` saying what is missing, never the value.
-    """
-    if secret is None:
-        return None
-    if secret.env is not None:
-        value = (os.environ if environ is None else environ).get(secret.env, "").strip()
-        if not value:
-            raise AuthenticationFailed(
-                f"environment variable `{secret.env}` is not set", hint="export it, or change key_env"
-            )
-        return value
-    if secret.file is not None:
-        return _key_from_file(base / Path(secret.file).expanduser())
-    assert secret.command is not None
-    return _key_from_command(secret.command, base)
-
-
-def _key_from_file(path: Path) -> str:
-    try:
-        value = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise AuthenticationFailed(f"key file `{path}` cannot be read: {reason}", hint="check key_file") from None
-    if not value:
-        raise AuthenticationFailed(f"key file `{path}` is empty", hint="check key_file")
-    return value
-
-
-def key_file_is_open(secret: Secret | None, *, base: Path) -> bool:
-    """Whether other users of this machine can read the key file."""
-    if secret is None or secret.file is None:
-        return False
-    try:
-        return bool((base / Path(secret.file).expanduser()).stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
-    except OSError:
-        return False
-
-
-def _key_from_command(command: str, base: Path) -> str:
-    try:
-        done = subprocess.run(
-            shlex.split(command),
-            cwd=base,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_LIMIT,
-            check=False,
+    def _not_understood(self) -> TopologyInvalid:
+        return TopologyInvalid(
+            f"`nodes` in `{self.path}` is written in a way that cannot be edited here",
+            hint="edit the file by hand, then run `miroir rebalance run`",
         )
-    except (OSError, ValueError, IndexError) as error:
-        raise AuthenticationFailed(
-            f"key_command `{command}` cannot be run: {getattr(error, 'strerror', None) or 'badly quoted'}"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise AuthenticationFailed(f"key_command `{command}` took more than {COMMAND_LIMIT:g} s") from None
-    value = done.stdout.strip().partition("\n")[0].strip()
-    if done.returncode != 0 or not value:
-        problem = f"ended with status {done.returncode}" if done.returncode else "printed nothing"
-        raise AuthenticationFailed(f"key_command `{command}` {problem}", hint="run it by hand to see why")
-    return value
 
 
-EXAMPLE = """\
-# The cluster as it should be. `miroir status` shows what it is.
-
-[cluster]
-name = "{name}"
-shards = {shards}                 # slices of a new index; 8 x the most nodes a group will ever have
-replicas = {replicas}                # copies of each shard within each group
-min_in_sync = 1             # a write counts when this many copies have it
-partial = "error"           # or "allow": what a search does when no copy of a shard answers
-
-[state]
-url = "sqlite:.miroir/state.db"   # relative to this file
-
-[defaults]
-{key}
-"""
+def _is_blank_or_comment(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
 
 
-def render_topology(
-    *,
-    name: str,
-    nodes: tuple[Node, ...],
-    shards: int = 24,
-    replicas: int = 1,
-    key_env: str | None = None,
-) -> str:
-    """The commented file that `miroir init` writes."""
-    key = f'key_env = "{key_env}"' if key_env else '# key_env = "MIROIR_NODE_KEY"   # or key_file, key_command'
-    document = TopologyDocument(
-        Path("miroir.toml"), EXAMPLE.format(name=name, shards=shards, replicas=replicas, key=key)
-    )
-    for node in nodes:
-        document.add_node(node)
-    return document.text
+def _values(written: Mapping[str, str]) -> dict[str, Any]:
+    """The values of lines `key = value`."""
+    return dict(tomlkit.parse("".join(f"{key} = {value}\n" for key, value in written.items())).unwrap())
+
+
+def _inline(values: Mapping[str, Any]) -> Any:
+    table = tomlkit.inline_table()
+    table.update(values)
+    return table
+
+
+def _set(position: int, key: str, value: str | float | None, nodes: Any) -> None:
+    if value is None:
+        nodes[position].pop(key, None)
+    else:
+        nodes[position][key] = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,11 +12,14 @@ from urllib.parse import urlsplit
 from miroir_cli.errors import TopologyInvalid
 from miroir_cli.model import Node, NodeName, Secret, group_of
 
-NAME = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MOST_SHARDS = 65_536
+HEAVIEST = 1_000_000
 DEFAULT_STATE = "sqlite:.miroir/state.db"
 SECRETS = ("key_env", "key_file", "key_command")
-WRITTEN_KEYS = ("key", "api_key", "master_key", "password", "token")
+WRITTEN_KEYS = ("key", "api_key", "apikey", "master_key", "admin_key", "password", "secret", "token")
+NO_WRITTEN_KEYS = "keep keys out of this file: use key_env, key_file or key_command"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,8 @@ class _Table:
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.fail(key, f"is {_kind(value)}, expected a number")
-        if not (value > 0 and math.isfinite(value)):
-            self.fail(key, f"is {value}, expected a number above 0")
+        if not 0 < value <= HEAVIEST:
+            self.fail(key, f"is {_kind(value)}, expected one above 0 and at most {HEAVIEST:,}")
         return float(value)
 
     def secret(self) -> Secret | None:
@@ -84,11 +86,10 @@ class _Table:
         named = [key for key, value in given.items() if value is not None]
         if len(named) > 1:
             self.fail(named[1], f"and `{named[0]}` are both given, expected one of them")
-        for key in WRITTEN_KEYS:
-            if key in self.found:
-                self.fail(key, "is a secret written into the file", hint="use key_env, key_file or key_command instead")
         if not named:
             return None
+        if given["key_env"] is not None and not VARIABLE.fullmatch(given["key_env"]):
+            self.fail("key_env", "is not the name of an environment variable", hint=NO_WRITTEN_KEYS)
         return Secret(env=given["key_env"], file=given["key_file"], command=given["key_command"])
 
     def _value(self, key: str, default: Any, *, required: bool = False) -> Any:
@@ -102,6 +103,8 @@ class _Table:
         """Every key that nobody asked for is an error."""
         for key in self.found:
             if key not in self.known:
+                if key.lower().replace("-", "_") in WRITTEN_KEYS:
+                    self.fail(key, "is a secret written into the file", hint=NO_WRITTEN_KEYS)
                 near = difflib.get_close_matches(key, self.known, n=1, cutoff=0.5)
                 hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(self.known)}"
                 self.fail(key, "is not a key that miroir knows", hint=hint)
@@ -109,12 +112,11 @@ class _Table:
 
 def _kind(value: object) -> str:
     if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    names: dict[type, str] = {str: "a string", int: "a whole number", float: "a number", list: "a list"}
-    for kind, name in names.items():
-        if isinstance(value, kind):
-            return name
-    return "a table" if isinstance(value, Mapping) else f"a {type(value).__name__.lower()}"
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"the number {value:g}" if isinstance(value, float) or abs(value) < 1e9 else "a large number"
+    names: dict[type, str] = {str: "a string", list: "a list", Mapping: "a table"}
+    return next((name for kind, name in names.items() if isinstance(value, kind)), "a date or time")
 
 
 def parse(found: Mapping[str, Any], *, source: str) -> Content:
@@ -130,7 +132,9 @@ def parse(found: Mapping[str, Any], *, source: str) -> Content:
     default_key = defaults.secret()
     defaults.end()
     tables = found.get("nodes", [])
-    if not isinstance(tables, list) or not tables:
+    if not isinstance(tables, list):
+        root.fail("nodes", f"is {_kind(tables)}, expected a list of tables", hint="write `[[nodes]]` above each node")
+    if not tables:
         root.fail("nodes", "has no node", hint="add a [[nodes]] table with name and url")
     nodes = tuple(_node(_Table(source, f"nodes[{i}]", table), default_key) for i, table in enumerate(tables))
     _check_together(root, cluster, nodes)
@@ -140,7 +144,7 @@ def parse(found: Mapping[str, Any], *, source: str) -> Content:
 def _cluster(table: _Table) -> ClusterSettings:
     name = table.text("name", required=True)
     assert name is not None
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         table.fail("name", f"is `{name}`, expected letters, digits, `.`, `_` and `-`")
     shards = table.whole("shards", 24)
     replicas = table.whole("replicas", 1, most=64)
@@ -163,10 +167,13 @@ def _state(table: _Table) -> str:
     table.end()
     assert url is not None
     scheme, _, rest = url.partition(":")
-    if scheme == "redis":
-        table.fail("url", "names a Redis server, which this version does not keep its state in", hint="use sqlite:PATH")
-    if scheme != "sqlite" or not rest.strip("/"):
-        table.fail("url", f"is `{url}`, expected sqlite:PATH", hint=f'the default is "{DEFAULT_STATE}"')
+    default = f'use sqlite:PATH, the default is "{DEFAULT_STATE}"'
+    if scheme in ("redis", "rediss"):
+        table.fail("url", "names a Redis server, only sqlite is supported in this version", hint=default)
+    if scheme != "sqlite":
+        table.fail("url", "does not begin with `sqlite:`", hint=default)
+    if not rest.strip("/ ") or rest == ":memory:" or rest.endswith("/"):
+        table.fail("url", f"is `{url}`, which names no file", hint=default)
     return url
 
 
@@ -180,31 +187,36 @@ def _node(table: _Table, default_key: Secret | None) -> Node:
     table.end()
     assert name is not None and url is not None and group is not None
     for key_name, value in (("name", name), ("group", group), ("zone", zone)):
-        if value is not None and not NAME.match(value):
+        if value is not None and not NAME.fullmatch(value):
             table.fail(key_name, f"is `{value}`, expected letters, digits, `.`, `_` and `-`")
     _check_url(url, lambda problem, hint: table.fail("url", problem, hint=hint))
     return Node(name=NodeName(name), url=url.rstrip("/"), group=group, zone=zone, weight=weight, key=key or default_key)
 
 
 def _check_url(url: str, fail: Callable[[str, str | None], NoReturn]) -> None:
+    """Refuse what is not the address of a server. What may hold a secret is not repeated in the error."""
+    if "@" in url:
+        fail("has a user or a password in it", NO_WRITTEN_KEYS)
+    if "?" in url or "#" in url:
+        fail("has a `?` or a `#` in it, expected http://HOST:PORT", None)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        fail(f"is `{url}`, which is not a url", None)
-    if parts.username or parts.password:
-        fail("has a secret written into it", "use key_env, key_file or key_command instead")
-    if parts.scheme not in ("http", "https") or not parts.hostname or (port is not None and port < 1):
-        near = f"did you mean `http://{url}`?" if "://" not in url else None
+        fail(f"is `{url}`, which is not a url", "expected http://HOST:PORT")
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"\s", url):
+        near = f"did you mean `http://{url}`?" if "://" not in url and not re.search(r"\s", url) else None
         fail(f"is `{url}`, expected http://HOST:PORT or https://HOST:PORT", near)
-    if parts.query or parts.fragment:
-        fail(f"is `{url}`, expected no `?` or `#` in it", None)
 
 
 def normal_url(url: str) -> tuple[str, str, int, str]:
-    """What makes two urls the same server: scheme, host in lower case (loopback spelled one way), port, path."""
+    """What makes two urls the same server: scheme, host in lower case (loopback spelled one way), port, path.
+
+    `localhost`, `127.0.0.1` and `[::1]` are taken for one host: two servers that share a port on them are possible,
+    but one server named twice would hold both replicas of its shards.
+    """
     parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
+    host = (parts.hostname or "").lower().rstrip(".")
     if host in ("localhost", "::1"):
         host = "127.0.0.1"
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -218,14 +230,15 @@ def _check_together(root: _Table, cluster: ClusterSettings, nodes: tuple[Node, .
     for group, members in groups.items():
         if cluster.replicas > len(members):
             where = "the cluster" if len(groups) == 1 else f"group `{group}`"
+            count = "1 node" if len(members) == 1 else f"{len(members)} nodes"
             raise TopologyInvalid(
-                f"{root.source}: `cluster.replicas` is {cluster.replicas}, {where} has {len(members)} node(s)",
+                f"{root.source}: `cluster.replicas` is {cluster.replicas}, {where} has {count}",
                 hint="add nodes, or lower replicas: each replica of a shard needs a node of its own",
             )
     copies = cluster.replicas * len(groups)
     if cluster.min_in_sync > copies:
         raise TopologyInvalid(
-            f"{root.source}: `cluster.min_in_sync` is {cluster.min_in_sync}, there are {copies} copies of each shard",
+            f"{root.source}: `cluster.min_in_sync` is {cluster.min_in_sync}, each shard has {copies} replicas in all",
             hint="min_in_sync cannot be more than replicas x groups",
         )
 

@@ -14,7 +14,6 @@ from miroir_cli.errors import TopologyInvalid
 from miroir_cli.model import Node, NodeName, ShardId, group_of
 from miroir_cli.topology.capacity import capacities, zone_limits, zone_of
 from miroir_cli.topology.placement import Move, Placement, minimum_moves, moves, place, preference
-
 from tests.topology.optimum import fewest_moves_by_flow, fewest_moves_by_trying_all
 
 WEIGHTS = st.sampled_from([0.1, 0.25, 0.3, 0.5, 1.0, 1.0, 1.0, 2.0, 3.7, 100.0])
