@@ -1,0 +1,111 @@
+"""Which disks belong to the cluster: foreign, swapped, emptied and rolled back ones, and an older state file."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from miroir_cli.dev.engine.faults import Kind
+from miroir_cli.errors import EpochStale, ForeignNode, NodeUnavailable
+from miroir_cli.model import ReplicaState
+from miroir_cli.replication.members import call_roll
+from tests.faults.world import N1, N2, UID, Ledger, check, create, eventually, keys_of_every_shard, put, world_of
+
+
+async def test_new_nodes_are_welcomed_once(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            assert (await call_roll(cluster)).present == ("n1", "n2")
+            tops = [await client.top_task() for client in cluster.fleet.clients.values()]
+            assert (await call_roll(cluster)).present == ("n1", "n2")
+            assert [await client.top_task() for client in cluster.fleet.clients.values()] == tops
+
+
+async def test_a_node_that_is_down_is_absent_and_stops_who_needs_it(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            world.engine(2).stop()
+            roll = await call_roll(cluster)
+            assert roll.present == ("n1",) and isinstance(roll.absent[N2], NodeUnavailable)
+            with pytest.raises(NodeUnavailable):
+                await call_roll(cluster, required=[N2])
+
+
+async def test_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await call_roll(cluster)
+        (tmp_path / ".miroir").rename(tmp_path / "elsewhere")
+        async with world.cluster() as cluster:
+            with pytest.raises(ForeignNode, match="belongs to another cluster"):
+                await call_roll(cluster)
+
+
+async def test_swapped_urls_are_refused(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+        first, second = world.engine(1).url, world.engine(2).url
+        text = world.path.read_text().replace(first, "X").replace(second, first).replace("X", second)
+        world.path.write_text(text)
+        async with world.cluster() as cluster:
+            with pytest.raises(ForeignNode, match="is node `n2`, not `n1`"):
+                await call_roll(cluster)
+
+
+async def test_an_older_copy_of_the_state_file_is_refused(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+        shutil.copytree(tmp_path / ".miroir", tmp_path / "copy")
+        async with world.cluster() as cluster:
+            index, ledger = await cluster.reload(UID), Ledger()
+            world.engine(1).faults.add(Kind.FAIL_TASK, path=UID)
+            await put(cluster, index.index, {"k": 1}, ledger)
+
+            async def published() -> bool:
+                return int((await cluster.fleet[N2].get_document("_miroir", "cluster"))["epoch"]) > index.epoch
+
+            await eventually(published)
+        shutil.rmtree(tmp_path / ".miroir")
+        shutil.copytree(tmp_path / "copy", tmp_path / ".miroir")
+        async with world.cluster() as cluster:
+            with pytest.raises(EpochStale, match="knows state"):
+                await call_roll(cluster)
+
+
+async def test_an_emptied_disk_loses_all_its_replicas_and_the_node_is_welcomed_anew(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            index, ledger = await create(cluster), Ledger()
+            films = await create(cluster, "films")
+            await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
+            world.engine(1).wipe()
+            assert set((await call_roll(cluster)).present) == {"n1", "n2"}
+            for uid in (UID, films.uid):
+                states = {(r.node, r.state) for r in (await cluster.reload(uid)).replicas}
+                assert states == {("n1", ReplicaState.LOST), ("n2", ReplicaState.SERVING)}
+            await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 2), ledger)
+            await check(cluster, index, ledger)
+            assert (await cluster.fleet[N1].get_document("_miroir", "cluster"))["node"] == "n1"
+
+
+async def test_a_disk_rolled_back_to_an_older_copy_is_lost(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            index, ledger = await create(cluster), Ledger()
+            engine = world.engine(1)
+            engine.stop()
+            shutil.copytree(engine.directory, tmp_path / "snapshot")
+            engine.start()
+            for value in range(3):
+                await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), value), ledger)
+            engine.stop()
+            shutil.rmtree(engine.directory)
+            shutil.copytree(tmp_path / "snapshot", engine.directory)
+            engine.start()
+            await call_roll(cluster)
+            states = {(r.node, r.state) for r in (await check(cluster, index, ledger)).replicas}
+            assert states == {("n1", ReplicaState.LOST), ("n2", ReplicaState.SERVING)}
