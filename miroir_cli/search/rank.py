@@ -23,6 +23,7 @@ Key = tuple[Any, ...]
 Column = list[Any]
 Detail = dict[str, Any] | None
 
+_SKIPPED = "skipped"
 _NUMBER, _TEXT, _NOTHING = 0, 1, 2
 _MATCH_TYPES = {"exactMatch": 0, "matchesStart": 1, "noExactMatch": 2}
 _REVERSED = bytes(max(0xFE - byte, 0) for byte in range(256))
@@ -53,12 +54,12 @@ def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
 
     A hit may have fewer when a node ran out of time (`skipped` marks the place); what it lacks counts as worst.
     """
-    longest = max(details, key=len, default={})
+    longest = max(details, key=lambda each: len(each) - (_SKIPPED in each), default={})
     rules = sorted(longest.items(), key=lambda item: int(item[1]["order"]))
     for name, _ in rules:
         if name == "pin":
             raise UsageError("pinned documents (dynamic search rules) cannot be merged over several nodes yet")
-    return [rule for rule in rules if rule[0] != "skipped"]
+    return [rule for rule in rules if rule[0] != _SKIPPED]
 
 
 def _columns(name: str, found: Sequence[Detail]) -> list[Column]:

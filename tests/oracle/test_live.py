@@ -24,7 +24,7 @@ CLUSTERS = ((3, 1), (3, 2), (2, 1), (4, 2))
 @pytest.mark.live
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("settings", "cluster"), zip(SETTINGS, CLUSTERS, strict=True))
+@pytest.mark.parametrize(("settings", "cluster"), list(zip(SETTINGS, CLUSTERS, strict=True)))
 async def test_a_cluster_answers_as_one_server(tmp_path: Path, settings: str, cluster: tuple[int, int]) -> None:
     binary = real_server()
     if binary is None:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_rules, merge_facets, normalise, split_numbers
+
+ALPHA = FacetRules(max_values=100, orders={})
+COUNT = FacetRules(max_values=100, orders={"*": "count"})
+NUMERIC = {"f": {"min": 0.0, "max": 99.0}}
+
+
+def answer(
+    values: Mapping[str, int], *, stats: Mapping[str, Any] | None = None, candidates: int = 10, name: str = "f"
+) -> FacetAnswer:
+    return FacetAnswer(distribution={name: dict(values)}, stats=stats or {}, candidates=candidates)
+
+
+def merged(*answers: FacetAnswer, rules: FacetRules = ALPHA) -> list[tuple[str, int]]:
+    return list(merge_facets(answers, rules)[0]["f"].items())
+
+
+def test_counts_add_up_and_spellings_of_one_value_are_one() -> None:
+    found = merged(answer({"Été": 2, "red": 1}), answer({"blue": 4, "RED": 5, "été ": 1}))
+    assert found == [("blue", 4), ("Été", 3), ("red", 6)]
+
+
+def test_numbers_come_before_strings_and_are_ordered_as_text() -> None:
+    found = merged(answer({"10": 1, "2": 1, "a": 1}, stats=NUMERIC), answer({"1": 1, "100": 1, "A": 1}, stats=NUMERIC))
+    assert found == [("1", 1), ("10", 1), ("100", 1), ("2", 1), ("a", 2)]
+
+
+def test_beyond_three_thousand_documents_numbers_are_ordered_by_value() -> None:
+    found = merged(
+        answer({"2": 1, "10": 1}, stats=NUMERIC, candidates=3000), answer({"1": 1, "9": 1}, stats=NUMERIC, candidates=1)
+    )
+    assert found == [("1", 1), ("2", 1), ("9", 1), ("10", 1)]
+
+
+def test_strings_that_look_like_numbers_stay_strings_where_there_are_no_numbers() -> None:
+    assert merged(answer({"10": 1, "2": 1}), answer({"b": 1, "1": 1})) == [("1", 1), ("10", 1), ("2", 1), ("b", 1)]
+
+
+def test_by_count_equal_ones_go_down_by_value() -> None:
+    found = merged(
+        answer({"5": 2, "10": 1, "red": 3, "blue": 1}, stats=NUMERIC),
+        answer({"7": 2, "yellow": 4, "blue": 2}, stats=NUMERIC),
+        rules=COUNT,
+    )
+    assert found == [("7", 2), ("5", 2), ("10", 1), ("yellow", 4), ("red", 3), ("blue", 3)]
+
+
+def test_the_users_limit_cuts_after_adding_up() -> None:
+    rules = FacetRules(max_values=2, orders={"f": "count"})
+    assert merged(answer({"a": 3, "b": 2}), answer({"c": 4, "b": 2}), rules=rules) == [("c", 4), ("b", 4)]
+
+
+def test_a_limit_that_numbers_fill_shows_all_strings_where_meilisearch_does() -> None:
+    parts = [answer({"1": 1, "2": 1, "3": 1, "x": 1}, stats=NUMERIC), answer({"4": 1, "y": 1}, stats=NUMERIC)]
+    by_count = FacetRules(max_values=3, orders={"*": "count"})
+    assert merged(*parts, rules=by_count) == [("4", 1), ("3", 1), ("2", 1), ("y", 1), ("x", 1)]
+    assert merged(*parts, rules=FacetRules(max_values=3, orders={})) == [("1", 1), ("2", 1), ("3", 1)]
+
+
+def test_attributes_of_any_node_appear_and_miroirs_own_do_not() -> None:
+    parts = [
+        FacetAnswer(distribution={"b": {"x": 1}, "_miroir_shard": {"§": 1}}, stats={}, candidates=1),
+        FacetAnswer(distribution={"a": {}}, stats={"_miroir_shard": {"min": 1, "max": 1}}, candidates=1),
+    ]
+    assert merge_facets(parts, ALPHA) == ({"a": {}, "b": {"x": 1}}, {})
+
+
+def test_statistics_are_the_widest_of_all_nodes() -> None:
+    parts = [
+        FacetAnswer(distribution={}, stats={"p": {"min": 2.0, "max": 5.0}}, candidates=1),
+        FacetAnswer(distribution={}, stats={"p": {"min": 1.5, "max": 4.0}}, candidates=1),
+        FacetAnswer(distribution={}, stats={}, candidates=1),
+    ]
+    assert merge_facets(parts, ALPHA)[1] == {"p": {"min": 1.5, "max": 5.0}}
+
+
+def test_numbers_end_where_their_order_does() -> None:
+    assert split_numbers({"1": 1, "30": 1, "10": 2, "x": 1}, order="alpha", as_text=True) == (
+        {"1": 1, "30": 1},
+        {"10": 2, "x": 1},
+    )
+    assert split_numbers({"9": 3, "8": 1, "7": 2}, order="count", as_text=True) == ({"9": 3, "8": 1}, {"7": 2})
+
+
+def test_rules_are_the_users_with_meilisearchs_defaults() -> None:
+    assert facet_rules({}) == FacetRules(max_values=100, orders={})
+    rules = facet_rules({"faceting": {"maxValuesPerFacet": 0, "sortFacetValuesBy": {"*": "count", "a": "alpha"}}})
+    assert (rules.max_values, rules.order("a"), rules.order("b")) == (0, "alpha", "count")
+
+
+def test_values_are_compared_trimmed_decomposed_and_in_lower_case() -> None:
+    assert normalise("  Ｆｕｌｌ ÉTÉ ") == "full e\u0301te\u0301"

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from miroir_cli.errors import NodeRefusal
+from miroir_cli.search.refusal import clean_message, in_the_clients_words, means_the_node
+
+
+def refusal(message: str, code: str = "invalid_search_filter") -> NodeRefusal:
+    return NodeRefusal(message, status=400, node_code=code, node="n1")
+
+
+@pytest.mark.parametrize(
+    ("message", "cleaned"),
+    [
+        ("patterns are: `_miroir_shard`, `genre`.", "patterns are: `genre`."),
+        ("patterns are: `_miroir_shard, genre`.", "patterns are: `genre`."),
+        ("patterns are: `a`, `_miroir_shard`.", "patterns are: `a`."),
+        ("patterns are: `_geo, _miroir_shard, genre`.", "patterns are: `_geo, genre`."),
+        ("patterns are: `_geo, _miroir_shard`.", "patterns are: `_geo`."),
+        (
+            "Attribute `x` is not filterable. Available filterable attribute patterns are: `_miroir_shard`.\n1:2 x = 1",
+            "Attribute `x` is not filterable. This index does not have configured filterable attributes.\n1:2 x = 1",
+        ),
+        (
+            "Pattern `x` is not filterable. Available filterable attributes patterns are: `_miroir_shard`.",
+            "Pattern `x` is not filterable. This index does not have configured filterable attributes.",
+        ),
+        ("nothing of ours", "nothing of ours"),
+    ],
+)
+def test_messages_lose_miroirs_own_names(message: str, cleaned: str) -> None:
+    assert clean_message(message) == cleaned
+    assert in_the_clients_words(refusal(message)).message == cleaned
+
+
+def test_a_lost_index_or_lost_settings_tell_about_the_node() -> None:
+    assert means_the_node(refusal("Index `books` not found.", "index_not_found"))
+    assert means_the_node(refusal("Attribute `_miroir_shard` is not filterable. This index does not have any."))
+    assert not means_the_node(refusal("Attribute `x` is not filterable. Available patterns are: `_miroir_shard`."))
