@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,15 +119,20 @@ def status(ctx: typer.Context) -> None:
 
 @dev.command()
 def node(
+    ctx: typer.Context,
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="P", help="The port on 127.0.0.1.")],
     data: Annotated[Path, typer.Option(metavar="DIR", help="Where it keeps its data.")],
 ) -> None:
     """Run one embedded node in the foreground until ctrl-C."""
-    from miroir_cli.dev.engines import embedded_command, find_engine
+    from miroir_cli.dev.engine.__main__ import serve
+    from miroir_cli.dev.nodes import check_ports
+    from miroir_cli.dev.process import LOOPBACK
 
-    environ = find_engine(EngineChoice.EMBEDDED, os.environ).environ(os.environ)
-    command = embedded_command(port=port, data=data)
-    os.execve(command[0], command, environ)
+    check_ports([port])
+    console: Console = ctx.obj
+    console.say(f"embedded node at http://{LOOPBACK}:{port}, for development only; ctrl-C ends it")
+    with suppress(KeyboardInterrupt):
+        serve(LOOPBACK, port, data)
 
 
 @app.command()
@@ -134,6 +140,9 @@ def demo(
     ctx: typer.Context,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the nodes running and their directory there.")] = False,
     engine: EngineOption = EngineChoice.AUTO,
+    port: Annotated[
+        int | None, typer.Option(metavar="P", help="Port of the first node (otherwise free ones are looked for).")
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines: no colours, no bars, no typing.")] = False,
 ) -> None:
     """Watch miroir work: three local nodes, real data, searches, and a node that dies."""
@@ -142,7 +151,15 @@ def demo(
         from miroir_cli.dev.demo import demo
 
         console.show(
-            await demo(choice=engine, keep=keep, plain=plain, quiet=console.json, environ=os.environ), lambda: None
+            await demo(
+                choice=engine,
+                first_port=port,
+                keep=keep,
+                plain=plain,
+                quiet=console.json,
+                environ=os.environ,
+            ),
+            lambda: None,
         )
 
     run(ctx, command)

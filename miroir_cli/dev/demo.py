@@ -51,7 +51,7 @@ class DemoSummary:
 
 
 async def demo(
-    *, choice: EngineChoice, keep: bool, plain: bool, quiet: bool, environ: Mapping[str, str]
+    *, choice: EngineChoice, first_port: int | None, keep: bool, plain: bool, quiet: bool, environ: Mapping[str, str]
 ) -> DemoSummary:
     """Play the demo on standard output (on standard error when `quiet`, which leaves the other to the result).
 
@@ -63,7 +63,7 @@ async def demo(
     async with stage(keep=keep, plain=plain, out=out, environ=environ) as played:
         if keep:
             played.tell(f"Everything is kept in {played.directory}", style=PLAIN_TEXT)
-        await _build(played, choice)
+        await _build(played, choice, first_port or _free_ports())
         await _search(played)
         await _lose_a_node(played)
     seconds = time.monotonic() - began
@@ -77,13 +77,12 @@ async def demo(
     )
 
 
-async def _build(played: Stage, choice: EngineChoice) -> None:
+async def _build(played: Stage, choice: EngineChoice, first_port: int) -> None:
     (played.directory / "settings.json").write_bytes(msgspec.json.encode(SETTINGS))
     shutil.copy(DATA, played.directory)
     played.tell("1. Three search servers on this machine, each document on two of them")
-    port = _free_ports()
     wanted = ["--engine", choice.value] if choice is not EngineChoice.AUTO else []
-    elsewhere = ["--port", str(port)] if port != FIRST_PORT else []
+    elsewhere = ["--port", str(first_port)] if first_port != FIRST_PORT else []
     await played.run("dev", "up", *wanted, *elsewhere)
     played.tell("2. One index, spread over all of them")
     await played.run("index", "create", INDEX, "--primary-key", "id", "--settings", "settings.json")

@@ -45,7 +45,8 @@ class Engine:
     def command(self, *, port: int, directory: Path) -> list[str]:
         """The command of a node on loopback that keeps everything it writes below `directory`."""
         if self.kind is EngineKind.EMBEDDED:
-            return embedded_command(port=port, data=directory / "embedded")
+            module = ["-P", "-m", "miroir_cli.dev.engine"]
+            return [str(self.program), *module, "--port", str(port), "--data", str(directory / "embedded")]
         return [
             str(self.program),
             "--no-analytics",
@@ -70,12 +71,6 @@ class Engine:
         if self.kind is EngineKind.EMBEDDED:
             kept["PYTHONPATH"] = os.pathsep.join([str(PACKAGE_ROOT), *filter(None, [environ.get("PYTHONPATH")])])
         return kept
-
-
-def embedded_command(*, port: int, data: Path) -> list[str]:
-    """The command of an embedded node on loopback that keeps its data in `data`."""
-    module = ["-P", "-m", "miroir_cli.dev.engine"]
-    return [sys.executable, *module, "--port", str(port), "--data", str(data)]
 
 
 def find_engine(choice: EngineChoice, environ: Mapping[str, str]) -> Engine:

@@ -10,6 +10,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -75,7 +76,7 @@ def plan_up(
     register = LocalDirectory.beside(topology).load()
     engine = _engine_for(register, choice, environ)
     missing = _missing(register, count=count, first_port=first_port, kind=engine.kind)
-    _check_ports(missing)
+    check_ports(node.port for node in missing)
     return UpPlan(engine=engine, missing=tuple(missing))
 
 
@@ -182,16 +183,15 @@ def _missing(register: Register, *, count: int, first_port: int | None, kind: En
     return [node for node in wanted if not node.runs]
 
 
-def _check_ports(nodes: Iterable[LocalNode]) -> None:
-    taken = [node for node in nodes if port_in_use(node.port)]
-    if not taken:
-        return
-    owners = [(node.port, port_owner(node.port)) for node in taken]
-    named = ", ".join(f"{port} ({owner})" if owner else str(port) for port, owner in owners)
-    raise UsageError(
-        f"{'ports' if len(taken) > 1 else 'port'} in use: {named}",
-        hint="end what uses them, or choose others for new nodes with `--port`",
-    )
+def check_ports(ports: Iterable[int]) -> None:
+    """Raises UsageError that names each of these ports which is in use, and by whom when the system tells."""
+    taken = {port: port_owner(port) for port in ports if port_in_use(port)}
+    if taken:
+        named = ", ".join(f"{port} ({owner})" if owner else str(port) for port, owner in taken.items())
+        raise UsageError(
+            f"{'ports' if len(taken) > 1 else 'port'} in use: {named}",
+            hint="end what uses them, or choose others with `--port`",
+        )
 
 
 def _start(node: LocalNode, engine: Engine, directory: LocalDirectory, environ: Mapping[str, str]) -> LocalNode:
@@ -218,14 +218,18 @@ async def _all_answer(nodes: Iterable[LocalNode], directory: LocalDirectory, *, 
 
 
 async def _answers(node: LocalNode, directory: LocalDirectory, *, within: float, say: Say) -> None:
-    """Wait until a node answers. Raises NodeUnavailable when it ends before, or does not within that time."""
+    """Wait until a node answers, and not another server that was faster to take its port.
+
+    Raises NodeUnavailable when it ends before, or does not within that time.
+    """
     deadline = time.monotonic() + within
     async with _client(node) as client:
         while node.runs and time.monotonic() < deadline:
-            try:
-                return await client.health(timeout=1)
-            except MiroirError:
-                await asyncio.sleep(POLL)
+            with suppress(MiroirError):
+                await client.health(timeout=1)
+                if node.listens:
+                    return
+            await asyncio.sleep(POLL)
     lines = directory.last_lines(node.name)
     if node.runs:
         message = f"node `{node.name}` did not answer at {node.url} within {within:g} s"

@@ -116,6 +116,14 @@ def port_in_use(port: int) -> bool:
     return False
 
 
+def listens(process: Process, port: int) -> bool:
+    """Whether it is this process that listens on a port; where `/proc` does not tell, whether it runs at all."""
+    if not alive(process):
+        return False
+    sockets = _listening(port)
+    return bool(sockets & _open_files(Path("/proc", str(process.pid)))) if sockets else True
+
+
 def port_owner(port: int) -> str | None:
     """Name and pid of the process that listens on a port, as far as `/proc` shows it to us."""
     sockets = _listening(port)

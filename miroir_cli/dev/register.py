@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from miroir_cli.dev.engines import EngineKind  # noqa: TC001 - msgspec reads the annotation when it decodes
-from miroir_cli.dev.process import LOOPBACK, Process, alive
+from miroir_cli.dev.process import LOOPBACK, Process, alive, listens
 from miroir_cli.errors import Locked, StateCorrupt
 
 
@@ -32,6 +32,11 @@ class LocalNode:
     @property
     def runs(self) -> bool:
         return self.process is not None and alive(self.process)
+
+    @property
+    def listens(self) -> bool:
+        """Whether this node's own process has its port."""
+        return self.process is not None and listens(self.process, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from miroir_cli.dev.demo import DATA, check_same
+from miroir_cli.dev.engines import EngineChoice
 from miroir_cli.errors import MiroirError
 from tests.conftest import ROOT, clean_environment
+from tests.dev.engine_choices import ENGINES
 
 ANSWER = {
     "hits": [{"id": "a"}, {"id": "b"}],
@@ -28,7 +30,7 @@ ANSWER = {
     "processingTimeMs": 3,
 }
 
-Demo = Callable[..., subprocess.Popen[str]]
+Demo = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 
 
 @pytest.fixture
@@ -40,22 +42,28 @@ def temporary(tmp_path: Path) -> Iterator[Path]:
     assert processes_of(path) == []
 
 
-@contextmanager
-def demo(temporary: Path, *options: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """`miroir demo` with embedded nodes, its output in pipes."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "miroir_cli", "demo", "--engine", "embedded", *options],
-        cwd=temporary.parent,
-        env=clean_environment(TMPDIR=str(temporary), **environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
+@pytest.fixture
+def demo(temporary: Path, first_port: int) -> Demo:
+    """Plays `miroir demo` with embedded nodes on free ports, its output in pipes."""
+
+    @contextmanager
+    def play(*options: str, engine: str = "embedded", **environ: str) -> Iterator[subprocess.Popen[str]]:
+        chosen = ["--engine", engine, "--port", str(first_port)]
+        with subprocess.Popen(
+            [sys.executable, "-m", "miroir_cli", "demo", *chosen, *options],
+            cwd=temporary.parent,
+            env=clean_environment(TMPDIR=str(temporary), **environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    return play
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -86,8 +94,11 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_the_demo_succeeds_without_a_terminal_and_leaves_nothing(temporary: Path) -> None:
-    with demo(temporary, COLUMNS="60") as process:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_demo_succeeds_without_a_terminal_and_leaves_nothing(
+    temporary: Path, demo: Demo, engine: EngineChoice
+) -> None:
+    with demo(engine=engine, COLUMNS="60") as process:
         out, err = process.communicate(timeout=150)
     assert process.returncode == 0, out + err
     assert "The same hits in the same order" in " ".join(out.split())
@@ -98,8 +109,10 @@ def test_the_demo_succeeds_without_a_terminal_and_leaves_nothing(temporary: Path
 
 @pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.timeout(120)
-def test_a_demo_that_is_stopped_leaves_nothing(temporary: Path, number: signal.Signals, exit_status: int) -> None:
-    with demo(temporary) as process:
+def test_a_demo_that_is_stopped_leaves_nothing(
+    temporary: Path, demo: Demo, number: signal.Signals, exit_status: int
+) -> None:
+    with demo() as process:
         read_until(process, "index create")
         assert len(processes_of(temporary)) >= 3
         process.send_signal(number)
@@ -111,8 +124,8 @@ def test_a_demo_that_is_stopped_leaves_nothing(temporary: Path, number: signal.S
 
 
 @pytest.mark.timeout(120)
-def test_a_demo_that_is_stopped_while_nodes_start_leaves_nothing(temporary: Path) -> None:
-    with demo(temporary) as process:
+def test_a_demo_that_is_stopped_while_nodes_start_leaves_nothing(temporary: Path, demo: Demo) -> None:
+    with demo() as process:
         read_until(process, "dev up")
         deadline = time.monotonic() + 30
         while len(processes_of(temporary)) < 2 and time.monotonic() < deadline:
@@ -124,8 +137,8 @@ def test_a_demo_that_is_stopped_while_nodes_start_leaves_nothing(temporary: Path
 
 
 @pytest.mark.timeout(120)
-def test_what_is_kept_can_be_used_and_stopped(temporary: Path) -> None:
-    with demo(temporary, "--keep") as process:
+def test_what_is_kept_can_be_used_and_stopped(temporary: Path, demo: Demo) -> None:
+    with demo("--keep") as process:
         read_until(process, "index create")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
@@ -142,11 +155,11 @@ def test_what_is_kept_can_be_used_and_stopped(temporary: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_demo_that_fails_says_so_and_leaves_nothing(temporary: Path) -> None:
+def test_a_demo_that_fails_says_so_and_leaves_nothing(temporary: Path, demo: Demo) -> None:
     broken = temporary.parent / "broken"
     shutil.copytree(ROOT / "miroir_cli", broken / "miroir_cli", ignore=shutil.ignore_patterns("__pycache__"))
     (broken / "miroir_cli/dev/data" / DATA.name).write_bytes(gzip.compress(b'{"id": "no end\n'))
-    with demo(temporary, PYTHONPATH=str(broken)) as process:
+    with demo(PYTHONPATH=str(broken)) as process:
         _, err = process.communicate(timeout=90)
     assert process.returncode == 1
     assert f"`miroir import clocks {DATA.name}` ended with exit status 3" in err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -21,22 +20,9 @@ from miroir_cli.dev.nodes import NodeReport, down, kill, plan_up, status, up
 from miroir_cli.dev.process import Process, alive, send, spawn
 from miroir_cli.dev.register import LocalDirectory, LocalNode, Register
 from miroir_cli.errors import Locked, NodeUnavailable, Refused, StateCorrupt, UsageError
+from tests.dev.engine_choices import ENGINES
 
 Up = Callable[..., Awaitable[tuple[NodeReport, ...]]]
-
-ENGINES = [
-    EngineChoice.EMBEDDED,
-    pytest.param(
-        EngineChoice.MEILISEARCH,
-        marks=[
-            pytest.mark.live,
-            pytest.mark.skipif(
-                shutil.which(os.environ.get("MIROIR_MEILISEARCH", "meilisearch")) is None,
-                reason="no `meilisearch` on the PATH and none named by MIROIR_MEILISEARCH",
-            ),
-        ],
-    ),
-]
 
 
 @pytest.fixture
@@ -146,9 +132,8 @@ async def test_known_nodes_keep_their_engine(topology: Path, tmp_path: Path, sta
 async def test_ports_in_use_are_named_with_their_owner_and_nothing_starts(
     topology: Path, start: Up, first_port: int
 ) -> None:
-    with socket.create_server(("127.0.0.1", first_port + 1)):
-        with pytest.raises(UsageError) as caught:
-            await start()
+    with socket.create_server(("127.0.0.1", first_port + 1)), pytest.raises(UsageError) as caught:
+        await start()
     assert caught.value.message.startswith(f"port in use: {first_port + 1}")
     if sys.platform == "linux":
         assert f"pid {os.getpid()}" in caught.value.message
@@ -182,6 +167,25 @@ async def test_a_node_that_never_answers_is_given_up_in_time(topology: Path, tmp
     environ = {**os.environ, "MIROIR_MEILISEARCH": str(mute)}
     with pytest.raises(NodeUnavailable, match="node `n1` did not answer at http://127.0.0.1:"):
         await start(count=1, choice=EngineChoice.MEILISEARCH, environ=environ, within=1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a port")
+async def test_a_server_that_was_faster_to_take_the_port_is_not_taken_for_the_node(
+    topology: Path, tmp_path: Path, start: Up, first_port: int
+) -> None:
+    """Here the node hands its port to a process that it starts, and goes on without it."""
+    other = f"{sys.executable} -m http.server --bind 127.0.0.1 --directory {tmp_path} {first_port}"
+    (tmp_path / "health").write_text("{}")
+    program = tmp_path / "meilisearch"
+    program.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && { echo meilisearch 1.50.0; exit; }\n'
+        f'{other} & sleep 2; kill $!; echo "Error: address in use"; exit 1\n'
+    )
+    program.chmod(0o755)
+    environ = {**os.environ, "MIROIR_MEILISEARCH": str(program)}
+    with pytest.raises(NodeUnavailable, match="node `n1` ended while starting"):
+        await start(count=1, choice=EngineChoice.MEILISEARCH, environ=environ)
 
 
 async def test_down_spares_a_stranger_that_got_an_old_pid(topology: Path, stranger: Process) -> None:
