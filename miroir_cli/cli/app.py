@@ -10,7 +10,6 @@ import copy
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -43,7 +42,7 @@ class Commands(TyperGroup):
     """The root: finds commands through `COMMANDS` and lets global options follow the command's name too."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [command for command, module in COMMANDS.items() if find_spec(f"miroir_cli.cli.{module}")]
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:
         module = COMMANDS.get(cmd_name)
@@ -67,7 +66,11 @@ class Commands(TyperGroup):
 
 
 def _shorten_help(command: Any) -> None:
-    """Leave out of `--help` what every option has: its variable (by rule), and a switch its type."""
+    """Leave out of `--help` what every option has: its variable (by rule), and a switch its type.
+
+    Plain text rather than rich's boxes, which take longer to load than everything else together.
+    """
+    command.rich_markup_mode = None
     for option in command.params:
         option.show_envvar = False
         if getattr(option, "is_flag", False):

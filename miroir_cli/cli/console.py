@@ -300,6 +300,9 @@ def finish(console: Console, invoke: Callable[[], object]) -> int:
         _silence(sys.stdout)
         return BROKEN_PIPE
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help itself, of a group without a command's name
+            _to_stderr(str(error))
+            return UsageError.exit_status
         return _fail(console, as_miroir_error(error))
 
 
@@ -311,10 +314,9 @@ def _fail(console: Console, error: MiroirError) -> int:
             import traceback
 
             traceback.print_exception(error)
-        if error.message:
-            _to_stderr(render_error(error, paint=_paint))
-            if console.json and not console.answered:
-                console.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        _to_stderr(render_error(error, paint=_paint))
+        if console.json and not console.answered:
+            console.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
     except OSError:
         _silence(sys.stdout)
         _silence(sys.stderr)

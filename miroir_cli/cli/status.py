@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from miroir_cli.cli.console import Console, run
-from miroir_cli.cli.table import Cell, Column
+from miroir_cli.cli.table import Cell, Column, Styled
 
 app = typer.Typer()
 
@@ -86,7 +85,7 @@ def _node_row(node: Mapping[str, Any]) -> tuple[Cell, ...]:
         version = f"{version} ({node['engine'].removeprefix('miroir-')})"
     return (
         node["name"],
-        Text(node["state"], style="green" if up else "bold red"),
+        Styled(text=node["state"], style="green" if up else "bold red"),
         version,
         node["shards"],
         _alarming(node.get("stale", 0)),
@@ -109,8 +108,8 @@ def _index_row(index: Mapping[str, Any]) -> tuple[Cell, ...]:
     )
 
 
-def _alarming(count: int) -> Text:
-    return Text(f"{count:,}", style="bold yellow" if count else "")
+def _alarming(count: int) -> Styled:
+    return Styled(text=f"{count:,}", style="bold yellow" if count else "")
 
 
 def _warnings(found: Mapping[str, Any]) -> list[str]:

@@ -6,15 +6,12 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Final, Union
 
 from miroir_cli.cli.failure import one_line
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 GAP: Final = 2
 SMALLEST: Final = 8
@@ -32,12 +29,25 @@ class Column:
     wrap: bool = False
 
 
-Cell = str | int | float | None | Text
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Styled:
+    """A text in a style of rich's, such as `bold red`."""
+
+    text: str
+    style: str
+
+
+Cell = Union[str, int, float, None, Styled, "Text"]
 """None is shown as `-`, whole numbers with separators, text on one line without control characters."""
 
 
 def print_table(columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, title: str | None = None) -> None:
     """Print rows under headings on standard output. A terminal cuts cells with an ellipsis, a pipe never."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     described = [column if isinstance(column, Column) else Column(name=column) for column in columns]
     texts = [[_text(cell) for cell in row] for row in rows]
     width = terminal_width()
@@ -110,12 +120,18 @@ def _widths(columns: Sequence[Column], natural: Sequence[int], width: int | None
 
 
 def _natural(columns: Sequence[Column], texts: Sequence[Sequence[Text]], position: int) -> int:
+    from rich.cells import cell_len
+
     return max([cell_len(columns[position].name), *(cells[position].cell_len for cells in texts)])
 
 
 def _text(cell: Cell) -> Text:
+    from rich.text import Text
+
     if isinstance(cell, Text):
         return cell
+    if isinstance(cell, Styled):
+        return Text(one_line(cell.text), style=cell.style)
     if cell is None:
         return Text("-", style="dim")
     if isinstance(cell, bool):

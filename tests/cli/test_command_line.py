@@ -94,7 +94,7 @@ def test_without_arguments_help_is_shown_and_it_is_a_usage_error(miroir: Miroir)
     done = miroir()
     assert done.status == 2
     assert "Usage: miroir" in done.out + done.err
-    assert "error" not in done.err
+    assert "error:" not in done.err
 
 
 def test_the_version_is_that_of_the_package(miroir: Miroir) -> None:
