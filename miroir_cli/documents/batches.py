@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.documents.formats import BEGINNING, Format, Place, Reader
+from miroir_cli.documents.formats import BEGINNING, BLOCK, Format, Place, Reader
 from miroir_cli.documents.route import Batch, Router
 
 if TYPE_CHECKING:
@@ -70,12 +70,19 @@ class Cutter:
     """Reads sources one after the other and cuts them into batches; a batch never spans two sources. Blocks."""
 
     def __init__(
-        self, inputs: Sequence[Input], router: Router, *, format: Format | None = None, delimiter: str | None = None
+        self,
+        inputs: Sequence[Input],
+        router: Router,
+        *,
+        format: Format | None = None,
+        delimiter: str | None = None,
+        block: int = BLOCK,
     ) -> None:
         self.inputs = inputs
         self.router = router
         self._format = format
         self._delimiter = delimiter
+        self._block = block
         self._source = 0
         self._place = BEGINNING
         self._reader: Reader | None = None
@@ -121,7 +128,9 @@ class Cutter:
     def _cut(self, size: int) -> Cut | None:
         if self._chunks is None:
             self._reader = self._open(self.inputs[self._source])
-            self._chunks = self._reader.chunks(primary_key=self.router.primary_key, start=self._place)
+            self._chunks = self._reader.chunks(
+                primary_key=self.router.primary_key, start=self._place, block=self._block
+            )
         batch = Batch(self.router.shards)
         end, last = self._place.position, self._place.line - 1
         for chunk in self._chunks:
@@ -156,9 +165,10 @@ class Cutter:
         return batch
 
     def abandon(self) -> None:
-        """Let a `next` that waits for standard input return."""
-        if self._reader is not None:
-            self._reader.abandon()
+        """Let whatever waits for standard input return."""
+        for source in self.inputs:
+            if source.standard is not None:
+                source.standard.abandoned = True
 
     def close(self) -> None:
         """Close what is open."""

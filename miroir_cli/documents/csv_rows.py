@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from miroir_cli.documents.chunk import Chunk, Reject
-from miroir_cli.documents.ndjson import BLOCK, BYTE_ORDER_MARK, LONGEST
+from miroir_cli.documents.ndjson import BYTE_ORDER_MARK, LONGEST
 from miroir_cli.documents.refusals import RUST_FLOAT
 from miroir_cli.errors import PrimaryKeyRequired, ReservedField, SourceInvalid
 from miroir_cli.model import RESERVED_PREFIX
@@ -69,11 +69,14 @@ class Column:
 
 
 def read_csv(
-    stream: Stream, *, name: str, delimiter: str, primary_key: str, position: int, stop: int | None
+    stream: Stream, *, name: str, delimiter: str, primary_key: str, position: int, stop: int | None, block: int
 ) -> Iterator[Chunk]:
-    """Chunks of rows, each a line of JSON. Raises SourceInvalid and the like for a header that cannot be used."""
+    """Chunks of rows, each a line of JSON, of at least `block` bytes.
+
+    Raises SourceInvalid and the like for a header that cannot be used.
+    """
     csv.field_size_limit(LONGEST)
-    rows = csv.reader(_text_lines(stream), delimiter=delimiter)
+    rows = csv.reader(_text_lines(stream, block), delimiter=delimiter)
     try:
         columns = _columns(next(rows, []), name=name, primary_key=primary_key)
     except csv.Error as error:
@@ -100,7 +103,7 @@ def read_csv(
             lines.append(line)
             numbers.append(number)
             size += len(line)
-            if size >= BLOCK or record == stop:
+            if size >= block or record == stop:
                 yield _chunk(lines, numbers, record, rejects)
                 lines, numbers, rejects, size = [], [], [], 0
             if record == stop:
@@ -171,17 +174,17 @@ def _reject(row: Sequence[str], number: int, error: Exception) -> Reject:
     return Reject(line=number, reason=reason, document=msgspec.json.encode(cells))
 
 
-def _text_lines(stream: Stream) -> Iterator[str]:
+def _text_lines(stream: Stream, block: int) -> Iterator[str]:
     """The source's lines with their ends; bytes that are no UTF-8 become lone surrogates, to be refused by row."""
     rest = b""
     first = True
-    while block := stream.read(max(BLOCK, len(rest))):
+    while read := stream.read(max(block, len(rest), len(BYTE_ORDER_MARK))):
         if first:
-            block, first = block.removeprefix(BYTE_ORDER_MARK), False
-        block = rest + block
-        cut = block.rfind(b"\n") + 1
-        rest = block[cut:]
-        for line in block[:cut].split(b"\n")[:-1]:
+            read, first = read.removeprefix(BYTE_ORDER_MARK), False
+        read = rest + read
+        cut = read.rfind(b"\n") + 1
+        rest = read[cut:]
+        for line in read[:cut].split(b"\n")[:-1]:
             yield line.decode(errors="surrogateescape") + "\n"
         if len(rest) > LONGEST:
             raise csv.Error(f"a line is longer than {LONGEST // 1000000} MB")

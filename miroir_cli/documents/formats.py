@@ -8,8 +8,6 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Final
 
-import msgspec
-
 from miroir_cli.documents.chunk import Chunk, Reject
 from miroir_cli.documents.csv_rows import read_csv
 from miroir_cli.documents.json_array import read_json
@@ -25,6 +23,9 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
 
+
+BLOCK: Final = 256 << 10
+"""Bytes read and handed on at a time."""
 
 SUFFIXES: Final = {
     ".ndjson": Format.NDJSON,
@@ -69,15 +70,22 @@ class Reader:
 
     def __init__(self, source: Input, *, format: Format | None = None, delimiter: str | None = None) -> None:
         self._stream = Rewound(source)
+        try:
+            self.source = self._tell(source, format, delimiter)
+        except BaseException:
+            self.close()
+            raise
+
+    def _tell(self, source: Input, format: Format | None, delimiter: str | None) -> Source:
         sample = self._sample(source)
         suffix = _suffix(source.name)
         found = format or SUFFIXES.get(suffix) or tell_format(sample, source.name)
-        if found is Format.PARQUET and (source.path is None or self._stream.compression):
-            where = "from standard input" if source.path is None else "from a compressed file"
-            raise SourceInvalid(f"Parquet cannot be read {where}: `{source.name}`", hint="name the plain file")
         if found is not Format.PARQUET:
             _refuse_binary(sample, source.name)
-        self.source = Source(input=source, format=found, delimiter=delimiter or ("\t" if suffix == ".tsv" else ","))
+        elif source.path is None or self._stream.compression:
+            where = "from standard input" if source.path is None else "from a compressed file"
+            raise SourceInvalid(f"Parquet cannot be read {where}: `{source.name}`", hint="name the plain file")
+        return Source(input=source, format=found, delimiter=delimiter or ("\t" if suffix == ".tsv" else ","))
 
     def _sample(self, source: Input) -> bytes:
         try:
@@ -93,27 +101,29 @@ class Reader:
         """Stored bytes read so far."""
         return self._stream.consumed
 
-    def chunks(self, *, primary_key: str, start: Place = BEGINNING, stop: int | None = None) -> Iterator[Chunk]:
-        """The documents from a place on, up to the position `stop` or the end.
+    def chunks(
+        self, *, primary_key: str, start: Place = BEGINNING, stop: int | None = None, block: int = BLOCK
+    ) -> Iterator[Chunk]:
+        """The documents from a place on, up to the position `stop` or the end, in chunks of about `block` bytes.
 
         A source that breaks off in the middle ends with a reject that says so. Raises SourceInvalid and the like
         for what is wrong with the whole of it.
         """
         last, end = start.line - 1, start.position
         try:
-            for chunk in self._read(primary_key, start, stop):
+            for chunk in self._read(primary_key, start, stop, block):
                 last, end = (chunk.numbers[-1] if chunk.numbers else last), chunk.end
                 yield chunk
         except SourceBroken as error:
             reason = f"{error}; nothing from here on was read"
             yield Chunk(data=b"", lines=(), numbers=(), end=end, rejects=(Reject(line=last + 1, reason=reason),))
 
-    def _read(self, primary_key: str, start: Place, stop: int | None) -> Iterator[Chunk]:
+    def _read(self, primary_key: str, start: Place, stop: int | None, block: int) -> Iterator[Chunk]:
         source, stream = self.source, self._stream
         if source.format is Format.NDJSON:
-            return read_ndjson(stream, position=start.position, line=start.line, stop=stop)
+            return read_ndjson(stream, position=start.position, line=start.line, stop=stop, block=block)
         if source.format is Format.JSON:
-            return read_json(stream, position=start.position, line=start.line, stop=stop)
+            return read_json(stream, position=start.position, stop=stop, block=block)
         if source.format is Format.PARQUET:
             return read_parquet(stream, name=source.name, primary_key=primary_key, position=start.position, stop=stop)
         return read_csv(
@@ -123,11 +133,8 @@ class Reader:
             primary_key=primary_key,
             position=start.position,
             stop=stop,
+            block=block,
         )
-
-    def abandon(self) -> None:
-        """Let a read that waits for standard input return."""
-        self._stream.abandon()
 
     def close(self) -> None:
         self._stream.close()
@@ -140,11 +147,13 @@ class Reader:
 
 
 class Rewound(Stream):
-    """A stream whose first bytes can be looked at before they are read."""
+    """A stream whose first bytes can be looked at before they are read, without waiting for more than there is."""
 
     _ahead = b""
 
     def sample(self, size: int) -> bytes:
+        if self.compression is None:
+            return self.peek()
         self._ahead = super().read(size)
         return self._ahead
 
@@ -168,21 +177,14 @@ def tell_format(sample: bytes, name: str) -> Format:
     if text.startswith(b"["):
         return Format.JSON
     if text.startswith(b"{"):
-        return Format.NDJSON if _is_document(text.partition(b"\n")[0]) or len(text) >= SAMPLE else Format.JSON
+        first, line_break, _ = text.partition(b"\n")
+        return Format.JSON if line_break and not first.rstrip().endswith(b"}") else Format.NDJSON
     _refuse_binary(sample, name)
     if b"," in text.partition(b"\n")[0]:
         return Format.CSV
     raise SourceInvalid(
         f"cannot tell the format of `{name}`", hint="say it: `--format ndjson`, `json`, `csv` or `parquet`"
     )
-
-
-def _is_document(line: bytes) -> bool:
-    try:
-        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeError):
-        return line.rstrip().endswith(b"}") and len(line.strip()) > 2
-    return True
 
 
 def _refuse_binary(sample: bytes, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from miroir_cli.documents.chunk import Chunk, Reject
-from miroir_cli.documents.ndjson import BLOCK, BYTE_ORDER_MARK, KEPT, LONGEST
+from miroir_cli.documents.ndjson import BYTE_ORDER_MARK, KEPT, LONGEST
 
 if TYPE_CHECKING:
     from miroir_cli.documents.sources import Stream
@@ -36,8 +36,9 @@ class _Window:
     `base` is the position of its first byte, `line` the line of the source that the byte at `place` is in.
     """
 
-    def __init__(self, stream: Stream, base: int, line: int) -> None:
+    def __init__(self, stream: Stream, base: int, line: int, block: int) -> None:
         self.stream = stream
+        self.block = block
         self.data = b""
         self.base = base
         self.place = 0
@@ -49,7 +50,7 @@ class _Window:
         self.base += self.place
         self.data = self.data[self.place :]
         self.place = 0
-        more = self.stream.read(max(BLOCK, len(self.data)))
+        more = self.stream.read(max(self.block, len(self.data), len(BYTE_ORDER_MARK)))
         self.data += more
         self.ended = not more
         return bool(more)
@@ -70,10 +71,9 @@ class _Window:
                 return b""
 
 
-def read_json(stream: Stream, *, position: int, line: int, stop: int | None) -> Iterator[Chunk]:
-    """Chunks of elements. A position other than 0 is the end of an element in an array."""
-    stream.skip(position)
-    window = _Window(stream, position, line)
+def read_json(stream: Stream, *, position: int, stop: int | None, block: int) -> Iterator[Chunk]:
+    """Chunks of elements, of at least `block` bytes. A position other than 0 is the end of an element in an array."""
+    window = _Window(stream, position, 1 + _skip(stream, position), block)
     lines: list[bytes] = []
     numbers: list[int] = []
     size = 0
@@ -83,7 +83,7 @@ def read_json(stream: Stream, *, position: int, line: int, stop: int | None) -> 
             numbers.append(number)
             size += len(element)
             end = window.base + window.place
-            if size >= BLOCK or (stop is not None and end >= stop):
+            if size >= block or (stop is not None and end >= stop):
                 yield Chunk(data=b"\n".join(lines), lines=lines, numbers=numbers, end=end)
                 lines, numbers, size = [], [], 0
             if stop is not None and end >= stop:
@@ -96,6 +96,15 @@ def read_json(stream: Stream, *, position: int, line: int, stop: int | None) -> 
         return
     if lines:
         yield Chunk(data=b"\n".join(lines), lines=lines, numbers=numbers, end=window.base + window.place)
+
+
+def _skip(stream: Stream, count: int) -> int:
+    """Pass over the first bytes; how many line breaks they hold."""
+    line_breaks = 0
+    while count > 0 and (block := stream.read(min(count, 1 << 20))):
+        count -= len(block)
+        line_breaks += block.count(b"\n")
+    return line_breaks
 
 
 def _elements(window: _Window, *, within: bool) -> Iterator[tuple[int, bytes]]:
@@ -147,7 +156,7 @@ def _on_one_line(element: bytes) -> bytes:
     try:
         _valid.decode(element)
     except (msgspec.MsgspecError, RecursionError):
-        return element[:KEPT].replace(b"\n", b"\\n")  # still malformed, and a line of its own
+        return element.replace(b"\n", b"\v")  # still malformed, and a line of its own
     return element.replace(b"\r", b" ").replace(b"\n", b" ")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from miroir_cli.documents.batches import Cutter
+from miroir_cli.documents.formats import BLOCK
 from miroir_cli.documents.importing import Import, ImportProgress
 from miroir_cli.documents.journal import Journal
 from miroir_cli.documents.route import Router
@@ -125,11 +126,12 @@ async def open_cutter(index: Index, sources: Sequence[str], options: ImportOptio
     if options.primary_key not in (None, index.primary_key):
         raise UsageError(f"index `{index.uid}` has the primary key `{index.primary_key}`, not `{options.primary_key}`")
     inputs = await asyncio.to_thread(find_inputs, sources)
-    cutter = Cutter(inputs, router_for(index), format=options.format, delimiter=options.delimiter)
+    block = min(BLOCK, options.batch_bytes or BLOCK)
+    cutter = Cutter(inputs, router_for(index), format=options.format, delimiter=options.delimiter, block=block)
     try:
         await asyncio.to_thread(cutter.check)
     except BaseException:
-        cutter.close()
+        cutter.abandon()
         raise
     return cutter
 

@@ -10,7 +10,6 @@ from miroir_cli.documents.chunk import Chunk, Reject
 if TYPE_CHECKING:
     from miroir_cli.documents.sources import Stream
 
-BLOCK: Final = 256 * 1024
 LONGEST: Final = 90 * 1000 * 1000
 """Bytes of the longest document that fits into a node's default payload limit (100 MiB) with room to spare."""
 
@@ -20,32 +19,36 @@ KEPT: Final = 200
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
-def read_ndjson(stream: Stream, *, position: int, line: int, stop: int | None) -> Iterator[Chunk]:
-    """Chunks of whole lines from a position, which is the beginning of a line, up to `stop` or the end."""
+def read_ndjson(stream: Stream, *, position: int, line: int, stop: int | None, block: int) -> Iterator[Chunk]:
+    """Chunks of whole lines from a position, which is the beginning of a line, up to `stop` or the end.
+
+    `block` is how many bytes are read at a time.
+    """
     stream.skip(position)
     parts: list[bytes] = []
     kept = 0
     first = position == 0
-    while block := stream.read(BLOCK if stop is None else min(BLOCK, stop - position - kept)):
-        if first and block.startswith(BYTE_ORDER_MARK):
-            block = block[len(BYTE_ORDER_MARK) :]
+    size = max(block, len(BYTE_ORDER_MARK))
+    while read := stream.read(size if stop is None else min(size, stop - position - kept)):
+        if first and read.startswith(BYTE_ORDER_MARK):
+            read = read[len(BYTE_ORDER_MARK) :]
             position += len(BYTE_ORDER_MARK)
         first = False
-        if kept > LONGEST and (cut := block.find(b"\n")) >= 0:
+        if kept > LONGEST and (cut := read.find(b"\n")) >= 0:
             position += kept + cut + 1
             yield _too_long(parts[0], line, position)
-            block, parts, kept, line = block[cut + 1 :], [], 0, line + 1
-        cut = block.rfind(b"\n")
+            read, parts, kept, line = read[cut + 1 :], [], 0, line + 1
+        cut = read.rfind(b"\n")
         if cut >= 0:
-            data = b"".join((*parts, block[:cut]))
+            data = b"".join((*parts, read[:cut]))
             position += len(data) + 1
             chunk = _chunk(data, line, position)
             line += len(chunk.lines)
             yield chunk
             parts, kept = [], 0
         if kept <= LONGEST:
-            parts.append(block[cut + 1 :])
-        kept += len(block) - cut - 1
+            parts.append(read[cut + 1 :])
+        kept += len(read) - cut - 1
         if kept > LONGEST:
             del parts[1:]
     if kept > LONGEST:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -49,18 +49,6 @@ def key_refused(primary_key: str, key: object) -> str | None:
     if isinstance(key, int) and not isinstance(key, bool) and -(2**63) <= key < 2**64:
         return None
     return f"primary key `{primary_key}` is {_shown(key)}, expected {_EXPECTED_KEY}"
-
-
-def find_keys(document: Pairs, primary_key: str) -> Iterator[object]:
-    """Every value that Meilisearch would take for the primary key; a dotted name is looked for at every depth.
-
-    `a.b` is found as the field `a.b` and as the field `b` of an object `a`. More than one is an error there.
-    """
-    for name, value in document:
-        if name == primary_key:
-            yield value
-        elif primary_key.startswith(f"{name}.") and isinstance(value, Pairs):
-            yield from find_keys(value, primary_key[len(name) + 1 :])
 
 
 def reserved_field(document: Pairs) -> str | None:

@@ -20,7 +20,6 @@ from miroir_cli.documents.chunk import Chunk, Reject
 from miroir_cli.documents.refusals import (
     KEY_TEXT,
     Pairs,
-    find_keys,
     geo_refused,
     key_refused,
     parse_pairs,
@@ -31,6 +30,9 @@ from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, spell_shard
 
 ESCAPED_ASCII: Final = re.compile(rb"\\u00[2-7]")
 """A letter, digit or sign written as an escape: the only way to hide a name of plain ASCII."""
+
+UNUSUAL_NAME: Final = re.compile(r'[\\"\x00-\x1f]')
+"""In a primary key's name: msgspec's structs have no such fields, so every line is read in full."""
 
 FIRST_BYTE: Final = itemgetter(0)
 OPENING_BRACE: Final = ord("{")
@@ -108,7 +110,7 @@ class Router:
         self.primary_key = primary_key
         self.shards = shards
         self._embedders = embedders or {}
-        self._dotted = "." in primary_key
+        self._unusual = UNUSUAL_NAME.search(primary_key) is not None
         self._keys: list[object] = []
         self._any = self._decoder(geo=geo, key_required=False)
         self._sound = self._decoder(geo=geo, key_required=True)
@@ -118,7 +120,7 @@ class Router:
         fields: list[Any] = [("vectors", Vectors, msgspec.field(name="_vectors", **optional))]
         if geo:
             fields.append(("geo", Geo, msgspec.field(name="_geo", **optional)))
-        if not self._dotted:
+        if not self._unusual:
             name = {"name": self.primary_key} if key_required else {"name": self.primary_key, **optional}
             fields.insert(0, ("key", Key, msgspec.field(**name)))
         document = msgspec.defstruct("Document", fields, gc=False)
@@ -179,7 +181,7 @@ class Router:
     def _may_be_sound(self, chunk: Chunk) -> bool:
         """Whether nothing in the chunk calls for a second look: reserved names, hidden names, broken UTF-8."""
         data = chunk.data
-        if self._dotted or _RESERVED in data:
+        if self._unusual or _RESERVED in data:
             return False
         if chunk.encoded:
             return True
@@ -196,7 +198,7 @@ class Router:
                 raise _Refused("not valid UTF-8")
             self._keys.clear()
             self._any.decode(line)
-            if self._dotted or _RESERVED in line or ESCAPED_ASCII.search(line) or self._keys == [0]:
+            if self._unusual or _RESERVED in line or ESCAPED_ASCII.search(line) or self._keys == [0]:
                 self._keys[:] = self._exact_keys(line)
             if len(self._keys) != 1:
                 often = f"occurs {len(self._keys)} times" if self._keys else "is missing"
@@ -237,7 +239,7 @@ class Router:
         assert isinstance(document, Pairs)
         if reserved := reserved_field(document):
             raise _Refused(f"the field `{reserved}` is reserved: no name may begin with `{RESERVED_PREFIX}`")
-        return list(find_keys(document, self.primary_key))
+        return [value for name, value in document if name == self.primary_key]
 
 
 class _Refused(Exception):

@@ -36,6 +36,23 @@ class Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
+class StandardInput(io.RawIOBase):
+    """Standard input, read so that a thread that waits for it can be told to stop: it is as if there were no more."""
+
+    def __init__(self) -> None:
+        self._file = sys.stdin.fileno()
+        self.abandoned = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.abandoned:
+            if select.select([self._file], [], [], 0.2)[0]:
+                return os.readv(self._file, [buffer])
+        return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """One thing to read, found and readable. `size` is in bytes as stored, None when it cannot be known."""
@@ -43,6 +60,7 @@ class Input:
     name: str
     path: Path | None
     size: int | None
+    standard: StandardInput | None = None
 
     @property
     def rereadable(self) -> bool:
@@ -74,6 +92,10 @@ class Stream:
     def consumed(self) -> int:
         return self._counted.count
 
+    def peek(self) -> bytes:
+        """The next stored bytes, as many as come at once."""
+        return self._stored.peek(SAMPLE)
+
     @property
     def file(self) -> BinaryIO:
         """The stored bytes as a seekable file, for formats that read from their end."""
@@ -100,11 +122,6 @@ class Stream:
         while count > 0 and (block := self.read(min(count, 1 << 20))):
             count -= len(block)
 
-    def abandon(self) -> None:
-        """Let a read that waits for standard input end as if there were no more."""
-        if isinstance(self._stored.raw, StandardInput):
-            self._stored.raw.abandoned = True
-
     def close(self) -> None:
         self._stored.close()
 
@@ -125,7 +142,7 @@ def find_inputs(patterns: Sequence[str]) -> list[Input]:
         if pattern == STANDARD_INPUT:
             if any(source.path is None for source in inputs):
                 raise SourceInvalid("standard input (`-`) can be read once only")
-            inputs.append(Input(name="standard input", path=None, size=None))
+            inputs.append(Input(name="standard input", path=None, size=None, standard=StandardInput()))
         elif not os.path.lexists(pattern) and glob.has_magic(pattern):
             found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
             if not found:
@@ -152,28 +169,12 @@ def _find_file(name: str) -> Input:
 
 def _open_stored(source: Input) -> io.BufferedReader:
     if source.path is None:
-        return io.BufferedReader(StandardInput(), SAMPLE)
+        assert source.standard is not None
+        return io.BufferedReader(source.standard, SAMPLE)
     try:
         return io.BufferedReader(io.FileIO(source.path, "rb"), SAMPLE)
     except OSError as error:
         raise SourceInvalid(f"cannot read `{source.name}`: {(error.strerror or str(error)).lower()}") from None
-
-
-class StandardInput(io.RawIOBase):
-    """Standard input, read so that a thread that waits for it can be told to stop waiting."""
-
-    def __init__(self) -> None:
-        self._file = sys.stdin.fileno()
-        self.abandoned = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self.abandoned:
-            if select.select([self._file], [], [], 0.2)[0]:
-                return os.readv(self._file, [buffer])
-        return 0
 
 
 class _Counted:
