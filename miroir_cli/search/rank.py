@@ -25,6 +25,7 @@ Detail = dict[str, Any] | None
 
 _SKIPPED = "skipped"
 _NUMBER, _TEXT, _NOTHING = 0, 1, 2
+_KINDS: dict[type, int] = {int: _NUMBER, float: _NUMBER, str: _TEXT, type(None): _NOTHING}
 _MATCH_TYPES = {"exactMatch": 0, "matchesStart": 1, "noExactMatch": 2}
 _REVERSED = bytes(max(0xFE - byte, 0) for byte in range(256))
 """Turns UTF-8 bytes, none of which is above 0xF7, into bytes that sort the other way round; 0xFF ends a text."""
@@ -54,7 +55,9 @@ def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
 
     A hit may have fewer when a node ran out of time (`skipped` marks the place); what it lacks counts as worst.
     """
-    longest = max(details, key=lambda each: len(each) - (_SKIPPED in each), default={})
+    longest = max(details, key=len, default={})
+    if _SKIPPED in longest:
+        longest = max(details, key=lambda each: len(each) - (_SKIPPED in each))
     rules = sorted(longest.items(), key=lambda item: int(item[1]["order"]))
     for name, _ in rules:
         if name == "pin":
@@ -63,55 +66,69 @@ def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _columns(name: str, found: Sequence[Detail]) -> list[Column]:
-    counted = _COUNTED.get(name)
-    if counted is not None:
-        return [[column(detail) if detail else inf for detail in found] for column in counted]
+    make = _COUNTED.get(name)
+    if make is not None:
+        return make(found)
     if name.startswith("<hidden-rule-"):
         raise UsageError(
             "the answers cannot be merged: they are sorted by a field that `displayedAttributes` hides on the nodes",
             hint="add the field, by the very name it is sorted by, to `displayedAttributes`",
         )
-    pairs = [_sort_pair(detail["value"], name.endswith(":desc")) if detail else (inf, 0) for detail in found]
-    return [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
+    return _sort_columns(found, descending=name.endswith(":desc"))
 
 
-def _sort_pair(value: Any, descending: bool) -> tuple[float, Any]:
-    """A sort value as (kind, value): numbers, then texts, then nothing, in both directions."""
-    if value is None:
-        return _NOTHING, 0
-    if isinstance(value, int | float):
-        return _NUMBER, -value if descending else value
-    text = str(value)
-    return _TEXT, text.encode("utf-8", "surrogatepass").translate(_REVERSED) + b"\xff" if descending else text
+def _sort_columns(found: Sequence[Detail], *, descending: bool) -> list[Column]:
+    """Sort values as (kind, value): numbers, then texts, then nothing, in both directions."""
+    kinds = [_KINDS[type(detail["value"])] if detail else inf for detail in found]
+    values = [detail["value"] if detail else None for detail in found]
+    if descending:
+        return [kinds, [_reversed(value) for value in values]]
+    return [kinds, [0 if value is None else value for value in values]]
 
 
-def _matching_words(detail: dict[str, Any]) -> int:
-    return -int(detail["matchingWords"])
+def _reversed(value: float | str | None) -> float | bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass").translate(_REVERSED) + b"\xff"
+    return 0 if value is None else -value
 
 
-def _exact_words(detail: dict[str, Any]) -> int:
-    """Hidden for the two better kinds of match, within which it is the same for all hits."""
-    return -int(detail.get("matchingWords", 0))
+def _descending(key: str) -> Callable[[Sequence[Detail]], Column]:
+    """A column of numbers of which more is better."""
+    return lambda found: [-detail[key] if detail else inf for detail in found]
 
 
-def _fraction(key: str) -> Callable[[dict[str, Any]], float]:
-    return lambda detail: -detail[key]
+def _words(found: Sequence[Detail]) -> list[Column]:
+    return [_descending("matchingWords")(found)]
 
 
-def _similarity(detail: dict[str, Any]) -> float:
-    found = detail["similarity"]
-    return inf if found is None else -found
+def _typos(found: Sequence[Detail]) -> list[Column]:
+    return [[detail["typoCount"] if detail else inf for detail in found]]
 
 
-_COUNTED: dict[str, tuple[Callable[[dict[str, Any]], float], ...]] = {
-    "words": (_matching_words,),
-    "typo": (lambda detail: int(detail["typoCount"]),),
-    "proximity": (_fraction("score"),),
-    "attribute": (_fraction("attributeRankingOrderScore"), _fraction("queryWordDistanceScore")),
-    "attributeRank": (_fraction("score"),),
-    "wordPosition": (_fraction("score"),),
-    "exactness": (lambda detail: _MATCH_TYPES[detail["matchType"]], _exact_words),
-    "vectorSort": (_similarity,),
+def _fraction(found: Sequence[Detail]) -> list[Column]:
+    return [_descending("score")(found)]
+
+
+def _attribute(found: Sequence[Detail]) -> list[Column]:
+    return [_descending("attributeRankingOrderScore")(found), _descending("queryWordDistanceScore")(found)]
+
+
+def _exactness(found: Sequence[Detail]) -> list[Column]:
+    """The number of exact words is hidden for the two better kinds of match, within which it is always the same."""
+    return [
+        [_MATCH_TYPES[detail["matchType"]] if detail else inf for detail in found],
+        [-detail.get("matchingWords", 0) if detail else inf for detail in found],
+    ]
+
+
+_COUNTED: dict[str, Callable[[Sequence[Detail]], list[Column]]] = {
+    "words": _words,
+    "typo": _typos,
+    "proximity": _fraction,
+    "attribute": _attribute,
+    "attributeRank": _fraction,
+    "wordPosition": _fraction,
+    "exactness": _exactness,
 }
 
 
@@ -161,6 +178,4 @@ def _identity(hit: Hit, primary_key: str) -> Key:
     value = hit.get(primary_key)
     if value is None and "." in primary_key:
         value = next(iter(values_of(hit, primary_key)), None)
-    if value is None:
-        return (_NOTHING, 0)
-    return (_NUMBER, value) if isinstance(value, int) else (_TEXT, str(value))
+    return (_KINDS.get(type(value), _TEXT), 0 if value is None else value)

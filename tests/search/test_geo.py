@@ -31,7 +31,8 @@ def test_a_rule_is_read_from_the_key_of_the_details() -> None:
 
 def test_positions_may_be_written_as_text() -> None:
     assert point_of({"lat": "48.5", "lng": 2}) == (48.5, 2.0)
-    assert [point_of(wrong) for wrong in (None, [], {}, {"lat": 1}, {"lat": "x", "lng": 1})] == [None] * 5
+    nowhere: list[Any] = [None, [], {}, {"lat": 1}, {"lat": "x", "lng": 1}]
+    assert [point_of(geo) for geo in nowhere] == [None] * 5
 
 
 def test_distances_are_those_of_a_sphere_in_millimetres() -> None:

@@ -109,7 +109,7 @@ def test_one_nodes_answer_is_only_cut_and_cleaned() -> None:
 
 
 def test_facets_are_shown_to_who_asked() -> None:
-    facets = {"facetDistribution": {"color": {"red": 1}}, "facetStats": {}}
+    facets: dict[str, Any] = {"facetDistribution": {"color": {"red": 1}}, "facetStats": {}}
     asked = merged({"facets": ["color"]}, answer(0, hit(1), **facets), answer(1, hit(2), **facets))
     assert asked["facetDistribution"] == {"color": {"red": 2}}
     assert list(asked)[-3:] == ["facetDistribution", "facetStats", "requestUid"]
