@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 NEVER = 1 << 30
 """The cost of what cannot be reached."""
@@ -52,7 +53,6 @@ class Assignment:
         self._apart = max(limits.zone_high) == 1
         self._floors = _Floors(len(limits.low))
         self._free_floors = _Floors(len(limits.low))
-        self._quota_floors = _Floors(len(limits.low))
 
     def fits(self, shard: int, node: int, leaving: int | None = None) -> bool:
         """Whether the shard's own limits allow a replica on the node, once the one on `leaving` is gone."""
@@ -71,6 +71,10 @@ class Assignment:
         low = limits.zone_low
         used = sum(max(0, count - (each == left) - low[each]) for each, count in counts.items())
         return used < self._zone_extra
+
+    def has_zone_for(self, shard: int, zone: int) -> bool:
+        """Whether the zone holds fewer replicas of the shard than it may."""
+        return self._zones_of[shard].get(zone, 0) < self.limits.zone_high[zone]
 
     def has_room(self, node: int) -> bool:
         """Whether the node is below the load chosen for it."""
@@ -92,19 +96,14 @@ class Assignment:
 
         Call it only when `augment_free` would find nothing for any shard: a path then costs 1 at least.
         """
-        rooms = [node for node in range(len(self.held)) if self.has_room(node)]
-        chosen = _Search(self, shard, rooms, floors=self._quota_floors, least=1, swap_extras=False)
-        if chosen.total == 1:
-            chosen.apply()
-            return True
-        search = _Search(self, shard, self._flexible_rooms(), floors=self._floors, least=1)
+        chosen = [node for node in range(len(self.held)) if self.has_room(node)]
+        search = _Search(self, shard, chosen, floors=_Floors(len(self.held)), least=1, swap_extras=False, rounds=2)
+        if search.total != 1:
+            search = _Search(self, shard, self._flexible_rooms(), floors=self._floors, least=1)
         if search.total == NEVER:
             return False
-        if chosen.total <= search.total:
-            chosen.apply()
-        else:
-            search.apply()
-            self._follow_with_quotas()
+        search.apply()
+        self._follow_with_quotas()
         return True
 
     def augment_free(self, shard: int) -> bool:
@@ -129,7 +128,6 @@ class Assignment:
         for node in nodes:
             if len(self.held[node]) > quota[node]:
                 quota[node] = high[node]
-                self._quota_floors = _Floors(len(self.held))
         chosen = sum(quota[node] > low[node] for node in nodes)
         unused = [node for node in nodes if quota[node] > low[node] >= len(self.held[node])]
         for node in unused[len(unused) - max(0, chosen - self.limits.extra) :]:
@@ -168,7 +166,7 @@ class _Search:
     Rounds of relaxation (Bellman and Ford) over the nodes; a node's label is the cost of reaching it with one
     replica more than it may hold. Fewest hops matter: only then do the exchanges of a path not disturb each other.
     The hub, numbered after the nodes, stands for the extra replicas: a node takes one there, another gives it up.
-    A `free` search uses pairs of the current placement only.
+    A `free` search uses pairs of the current placement only; one with few `rounds` may miss the cheapest path.
     """
 
     assignment: Assignment
@@ -178,6 +176,7 @@ class _Search:
     least: int
     swap_extras: bool = True
     free: bool = False
+    rounds: int | None = None
     total: int = NEVER
     _end: int = -1
     _labels: dict[int, int] = field(default_factory=dict)
@@ -186,7 +185,8 @@ class _Search:
     def __post_init__(self) -> None:
         if self.rooms:
             self._run()
-            self.floors.learn(self._labels, self.total)
+            if self.rounds is None:
+                self.floors.learn(self._labels, self.total)
 
     def apply(self) -> None:
         """Carry the exchanges out, from the room at the end back to the start."""
@@ -212,7 +212,9 @@ class _Search:
         others = [node for node in range(hub) if node not in rooms]
         frontier = list(self._labels.items())
         self._arrive()
-        while frontier and self.total > least:
+        for _ in count() if self.rounds is None else range(self.rounds):
+            if not frontier or self.total <= least:
+                return
             open_ends = [
                 (node, cost)
                 for node, cost in frontier
@@ -244,20 +246,30 @@ class _Search:
         limits, hub = assignment.limits, len(assignment.held)
         if self.swap_extras and len(assignment.held[before]) == limits.low[before] < limits.high[before]:
             yield hub, 0, _Hop(before, None)
-        goals = frozenset(towards)
-        worse: dict[int, list[int]] = {}
+        zone, goals = limits.zone, frozenset(towards)
+        worse: dict[int, dict[int, list[int]]] = {}
         for shard in sorted(assignment.held[before]):
             current = assignment.current[shard]
             saved = 0 if before in current else -1
-            nodes: Iterable[int] = sorted(current & goals)
+            nodes = sorted(current & goals)
             if not self.free:
                 if saved not in worse:
-                    worse[saved] = [node for node in towards if labels.get(node, NEVER) > cost + saved + 1]
-                nodes = [*nodes, *worse[saved]]
+                    worse[saved] = self._by_zone(towards, cost + saved + 1)
+                for each, members in worse[saved].items():
+                    if each == zone[before] or assignment.has_zone_for(shard, each):
+                        nodes += members
             for node in nodes:
                 more = saved + (node not in current)
                 if cost + more < labels.get(node, NEVER) and assignment.fits(shard, node, before):
                     yield node, more, _Hop(before, shard)
+
+    def _by_zone(self, nodes: Iterable[int], cost: int) -> dict[int, list[int]]:
+        """Those of the nodes, by their zone, that are not known to be reached at this cost or less."""
+        result: dict[int, list[int]] = {}
+        for node in nodes:
+            if self._labels.get(node, NEVER) > cost:
+                result.setdefault(self.assignment.limits.zone[node], []).append(node)
+        return result
 
     def _extras(self, hub: int) -> Iterator[tuple[int, int, _Hop]]:
         """The nodes that can give up an extra replica."""

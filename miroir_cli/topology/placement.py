@@ -45,6 +45,9 @@ Placement = Mapping[ShardId, Set[NodeName]]
 
 NOTHING: Placement = {}
 
+UNIT = 2.0**-52
+"""Brings the upper 52 bits of a hash, plus a half, into (0, 1) without rounding."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
@@ -83,7 +86,7 @@ def preference(shard: int, nodes: Iterable[Node]) -> list[NodeName]:
 
 def score(shard: int, name: bytes, weight: float) -> float:
     """The weighted rendezvous score -w / ln(h), h being xxh64 of the node's name seeded with the shard, in (0, 1)."""
-    return -weight / log(((xxh64_intdigest(name, shard) >> 12) + 0.5) * 2.0**-52)
+    return -weight / log(((xxh64_intdigest(name, shard) >> 12) + 0.5) * UNIT)
 
 
 def moves(current: Placement, target: Placement, *, nodes: Iterable[Node] = ()) -> tuple[Move, ...]:
@@ -201,7 +204,9 @@ class _Group:
         if self._one_weight:
             scores: dict[int, float] = {node: xxh64_intdigest(names[node], shard) >> 12 for node in nodes}
         else:
-            scores = {node: score(shard, names[node], weights[node]) for node in nodes}
+            scores = {
+                node: -weights[node] / log(((xxh64_intdigest(names[node], shard) >> 12) + 0.5) * UNIT) for node in nodes
+            }
         return sorted(nodes, key=scores.__getitem__, reverse=True)
 
     # -- the steps of a placement
@@ -275,8 +280,10 @@ class _Group:
             if len(holders[shard]) == replicas:
                 continue
             for node in self._in_preference(shard, open_nodes):
-                if assignment.has_room(node) and assignment.fits(shard, node):
+                if assignment.fits(shard, node):
                     assignment.add(shard, node)
+                    if not assignment.has_room(node):
+                        open_nodes.remove(node)
                     if len(holders[shard]) == replicas:
                         break
         for shard in range(self.limits.shards):
