@@ -43,11 +43,11 @@ class NodeAnswer:
 
 
 def merge(
-    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: int | None = None
+    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: Sequence[NodeAnswer] | None = None
 ) -> dict[str, Any]:
     """The body for the client. The answers must not share a shard; they are used up.
 
-    `counted` replaces the number of matching documents where the nodes' own numbers do not add up (`needs_count`).
+    `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`).
     Raises `UsageError` when the answers cannot be merged exactly.
     """
     ordered = sorted(answers, key=lambda answer: answer.shards)
@@ -56,22 +56,47 @@ def merge(
     if prepared.distinct and len(ordered) > 1:
         hits, total = _distinct(prepared, ordered, hits, prepared.distinct)
     window = prepared.window
-    hits = hits[: window.needed][window.skip : window.skip + window.take]
-    return _assemble(
-        prepared,
-        ordered,
-        hits=[show(hit, prepared.view) for hit in hits],
-        total=total if counted is None else counted,
-    )
+    hits = hits[: window.needed]
+    if counted is not None:
+        total = _counted(counted, hits, prepared.distinct)
+    hits = hits[window.skip : window.skip + window.take]
+    return _assemble(prepared, ordered, hits=[show(hit, prepared.view) for hit in hits], total=total)
 
 
 def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
-    """Whether matching documents must be counted apart: one node that has found enough hits above the threshold
-    counts those below as well, but some of these nodes went on looking."""
-    if not prepared.threshold or prepared.window.pages or len(answers) < 2:
+    """Whether matching documents must be counted apart, because how many a node counts depends on how far it looked.
+
+    One node that has found enough hits above a threshold counts those below as well, but some of these nodes may have
+    gone on looking. With `distinct`, one node leaves out the documents that share a value with the hits it found.
+    """
+    if prepared.window.pages or len(answers) < 2:
         return False
+    if prepared.original.get("distinct"):
+        return True
     found = [len(answer.hits) for answer in answers]
-    return sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
+    return prepared.threshold and sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
+
+
+def _counted(counts: Sequence[NodeAnswer], hits: Sequence[Hit], distinct: str | None) -> int:
+    """What one node counts that stopped after `hits`."""
+    total = sum(count.total for count in counts)
+    if distinct is None:
+        return total
+    often: dict[str, int] = {}
+    for count in counts:
+        for value, documents in count.body.get("facetDistribution", {}).get(distinct, {}).items():
+            key = normalise(value)
+            often[key] = often.get(key, 0) + documents
+    shown = {value for hit in hits for value in map(_facet_text, values_of(hit, distinct)) if value in often}
+    return total - sum(often[value] - 1 for value in shown)
+
+
+def _facet_text(value: Any) -> str:
+    """A value as the key that Meilisearch gives it among the facets."""
+    comparable = _comparable(value)
+    if not isinstance(comparable, float):
+        return str(comparable)
+    return str(int(comparable)) if comparable.is_integer() else repr(comparable)
 
 
 def _ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, total: int) -> list[Hit]:

@@ -64,10 +64,11 @@ class Prepared:
         return {**self.body, "filter": [*self.filters, shard_filter(shards)]}
 
     def for_count(self, shards: Iterable[ShardId]) -> dict[str, Any]:
-        """A body that only counts all that matches, whatever its score."""
+        """A body that only counts all that matches, whatever its score, and how often each distinct value occurs."""
         kept = ("q", "matchingStrategy", "attributesToSearchOn", "locales")
         body = {key: self.body[key] for key in kept if key in self.body}
-        return {**body, "limit": 0, "filter": [*self.filters, shard_filter(shards)]}
+        facets = {"facets": [self.distinct]} if self.distinct else {}
+        return {**body, **facets, "limit": 0, "filter": [*self.filters, shard_filter(shards)]}
 
 
 def prepare(request: Json, index: Index) -> Prepared | None:

@@ -108,15 +108,15 @@ class _Query:
             raise await self._let_a_node_refuse(index_map)
         try:
             answers, missing, index_map = await self._answers(index_map, prepared)
+            if prepared.unmergeable and len(answers) > 1:
+                raise UsageError(
+                    f"cannot be merged exactly over several nodes: {prepared.unmergeable}", hint="leave one of them out"
+                )
             counted = await self._count(index_map, prepared, answers) if needs_count(prepared, answers) else None
         except _Refused as refused:
             raise await self._explain(index_map, refused.refusal) from None
         if missing and (self._partial() == "error" or not answers):
             raise self._unavailable(missing)
-        if prepared.unmergeable and len(answers) > 1:
-            raise UsageError(
-                f"cannot be merged exactly over several nodes: {prepared.unmergeable}", hint="leave one of them out"
-            )
         body = merge(prepared, answers, index_map.index, counted=counted)
         if missing:
             body["partial"] = True
@@ -161,15 +161,17 @@ class _Query:
             raise _Refused(found.refusal)
         return found
 
-    async def _count(self, index_map: IndexMap, prepared: Prepared, answers: Sequence[NodeAnswer]) -> int:
-        """How many documents match, whatever their score."""
+    async def _count(
+        self, index_map: IndexMap, prepared: Prepared, answers: Sequence[NodeAnswer]
+    ) -> Sequence[NodeAnswer]:
+        """Answers for the same shards that only count."""
         shards = [shard for answer in answers for shard in answer.shards]
         found = await self._gather(index_map, self._call(prepared.for_count), shards)
         if found.missing:
             raise self._unavailable(found.missing)
         if not await self._still_valid(index_map, found.answers):
             raise _Changed
-        return sum(answer.total for answer in found.answers)
+        return found.answers
 
     def _call(self, body: Any) -> Call:
         async def call(node: NodeName, shards: tuple[ShardId, ...]) -> dict[str, Any]:

@@ -99,8 +99,6 @@ def known(query: Mapping[str, Any], expected: dict[str, Any], found: dict[str, A
         return "order of equal facet counts"
     if wrong.startswith("scores:"):
         return "base of scores"
-    if "distinct" in query and "estimatedTotalHits" in wrong:
-        return "estimate with distinct"
     return None
 
 

@@ -160,4 +160,17 @@ def test_documents_below_the_threshold_are_counted_apart_when_one_node_would_cou
     assert not needs_count(request, [answer(0, hit(1)), answer(1)])
     assert not needs_count(request, enough[:1])
     assert not needs_count(prepared({"limit": 2}, index), enough)
-    assert merge(request, enough, index, counted=99)["estimatedTotalHits"] == 99
+    counted = [answer(0, total=90), answer(1, total=9)]
+    assert merge(request, enough, index, counted=counted)["estimatedTotalHits"] == 99
+
+
+def test_documents_that_share_a_value_with_a_hit_are_not_counted_and_others_are() -> None:
+    index = books()
+    request = prepared({"distinct": "isbn", "limit": 2}, index)
+    found = [answer(0, hit(1, 3, isbn="A"), hit(2, 1, isbn="x")), answer(1, hit(3, 2, isbn=7))]
+    assert needs_count(request, found)
+    counted = [
+        answer(0, total=10, facetDistribution={"isbn": {"A": 3, "x": 4}}),
+        answer(1, total=5, facetDistribution={"isbn": {"a": 1, "7": 2, "y": 2}}),
+    ]
+    assert merge(request, found, index, counted=counted)["estimatedTotalHits"] == 15 - (4 - 1) - (2 - 1)
