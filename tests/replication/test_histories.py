@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from miroir_cli.cluster import Cluster, Patience
 from miroir_cli.errors import MiroirError, ShardUnavailable, WriteUnknown
@@ -41,7 +41,10 @@ PLACEMENTS = {
 HASTY = Patience(grace=0.0, lookup=0.0, busy=0.0, silence=0.0, lag=0.0)
 NEW = Index(uid=IndexUid("books"), incarnation=0, primary_key="id", shards=2, replicas=2)
 
-deliveries = st.lists(st.sampled_from(list(Delivery)), max_size=2)
+deliveries: st.SearchStrategy[list[Delivery]] = st.one_of(
+    st.just([]), st.just([]), st.just([]), st.lists(st.sampled_from(list(Delivery)), max_size=2)
+)
+outcomes = st.lists(st.sampled_from(["succeeded", "succeeded", "failed", "truncated"]), max_size=3)
 nodes = st.sampled_from(range(3))
 
 
@@ -121,7 +124,6 @@ class Histories(RuleBasedStateMachine):
             if watching is not None:
                 await watching
 
-    @rule(process=st.sampled_from([0, 1]))
     def look(self, process: int) -> None:
         self.run(self._look(self.clusters[process]))
 
@@ -134,31 +136,29 @@ class Histories(RuleBasedStateMachine):
             assert outcome.state is not IntentState.OPEN
         return found
 
-    @rule(node=nodes, outcome=st.sampled_from(["succeeded", "succeeded", "succeeded", "failed", "truncated"]))
-    def run_task(self, node: int, outcome: str) -> None:
-        if self.nodes[node].up:
-            self.nodes[node].run_task(outcome=outcome)
+    @rule(outcomes=st.tuples(outcomes, outcomes, outcomes), process=st.sampled_from([0, 1]), looking=st.booleans())
+    def run_tasks(self, outcomes: tuple[list[str], ...], process: int, looking: bool) -> None:
+        for node, ends in zip(self.nodes, outcomes, strict=True):
+            for outcome in ends if node.up else ():
+                node.run_task(outcome=outcome)
+        if looking:
+            self.look(process)
 
     @rule()
     def run_all(self) -> None:
         for node in self.nodes:
-            for _ in node.all_tasks:
-                if node.up:
-                    node.run_task()
+            for _ in node.all_tasks if node.up else ():
+                node.run_task()
+        self.look(0)
 
     @rule(node=nodes)
     def take_in(self, node: int) -> None:
         if self.nodes[node].up:
             self.nodes[node].take_in()
 
-    @precondition(lambda self: sum(node.up for node in self.nodes) > 1)
     @rule(node=nodes)
-    def stop(self, node: int) -> None:
-        self.nodes[node].up = False
-
-    @rule(node=nodes)
-    def start(self, node: int) -> None:
-        self.nodes[node].up = True
+    def stop_or_start(self, node: int) -> None:
+        self.nodes[node].up = not self.nodes[node].up
 
     # -- invariants
 
@@ -201,7 +201,7 @@ class Histories(RuleBasedStateMachine):
                 for _ in node.all_tasks:
                     node.run_task()
             found = self.run(self._look(self.clusters[0]))
-        assert found.outstanding == 0, "something stays unsettled for ever"
+        assert found.outstanding == 0, f"something stays unsettled for ever: {self.run(self.store.pending('books'))}"
         assert all(self.ledger.values[key] == [self.value] for key in last)
         self.acknowledged_writes_are_on_every_in_sync_replica()
 
@@ -214,8 +214,8 @@ def _is_killed(error: BaseException) -> bool:
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=60,
-    stateful_step_count=25,
+    max_examples=100,
+    stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
