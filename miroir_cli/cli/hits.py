@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from miroir_cli.cli.table import Cell, Column
+from miroir_cli.cli.table import Cell, Column, terminal_width
 
 if TYPE_CHECKING:
     from miroir_cli.cli.console import Console
@@ -17,6 +17,10 @@ MATCH_ENDS: Final = "\x03"
 """Around matches in what the nodes format for a table: characters that no document shows."""
 
 MOST_COLUMNS: Final = 7
+FEWEST_COLUMNS: Final = 3
+ROOM_FOR_ONE: Final = 20
+"""Cells of a terminal's width for one column: a narrow one shows fewer fields, not slices of all."""
+
 LONGEST_CELL: Final = 200
 FACET_VALUES: Final = 10
 
@@ -39,7 +43,12 @@ def show_hits(console: Console, body: Mapping[str, Any], *, primary_key: str, at
     names = columns_of(hits, primary_key=primary_key, attributes=attributes)
     if names:
         columns = [
-            Column(name=_TITLES.get(name, name), right=_is_number(hits, name), optional=place > 1)
+            Column(
+                name=_TITLES.get(name, name),
+                right=_is_number(hits, name),
+                keep=name == primary_key or _is_number(hits, name),
+                optional=place > 1,
+            )
             for place, name in enumerate(names)
         ]
         console.table(columns, [[cell_of(hit, name) for name in names] for hit in hits])
@@ -63,7 +72,9 @@ def columns_of(hits: Sequence[Mapping[str, Any]], *, primary_key: str, attribute
         if not name.startswith("_") and name != primary_key and not any(_is_nested(hit.get(name)) for hit in hits)
     ]
     first = [primary_key] if primary_key in seen else []
-    return [*first, *plain[: MOST_COLUMNS - len(first)], *extra]
+    width = terminal_width()
+    most = MOST_COLUMNS if width is None else max(FEWEST_COLUMNS, min(MOST_COLUMNS, width // ROOM_FOR_ONE))
+    return [*first, *plain[: most - len(first)], *extra]
 
 
 def cell_of(hit: Mapping[str, Any], name: str) -> Cell:
