@@ -73,20 +73,19 @@ def distribution(index: Index, field: str, docs: int) -> dict[str, int]:
     limit = faceting["maxValuesPerFacet"]
     numbers, strings = counts(column, docs)
     by_count = facet_order(index, field) == "count"
-    ordered: list[tuple[float | str, int]] = []
+    found = list(numbers.items())
+    texts = sorted(strings.items())
     if by_count:
-        ordered += sorted(numbers.items(), key=lambda item: (item[1], item[0]), reverse=True)
-        ordered += sorted(strings.items(), key=lambda item: (item[1], item[0]), reverse=True)
+        found.sort(key=lambda item: (item[1], item[0]), reverse=True)
+        texts.sort(key=lambda item: (item[1], item[0]), reverse=True)
     elif docs.bit_count() > _NUMERIC_ORDER_ABOVE:
-        ordered += sorted(numbers.items())
-        ordered += sorted(strings.items())
+        found.sort()
     else:
-        ordered += sorted(numbers.items(), key=lambda item: number_text(item[0]))
-        ordered += sorted(strings.items())
-    return {
-        (number_text(value) if isinstance(value, float) else original(index, field, value, docs)): count
-        for value, count in ordered[:limit]
-    }
+        found.sort(key=lambda item: number_text(item[0]))
+    result = {number_text(value): count for value, count in found[:limit]}
+    for text, count in texts[: limit - len(result)]:
+        result[original(index, field, text, docs)] = count
+    return result
 
 
 def facet_order(index: Index, field: str) -> str:

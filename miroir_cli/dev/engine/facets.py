@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import chain, groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import bits
-from .fields import FacetValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from .fields import FacetValues
+
 Value = float | str
+Key = TypeVar("Key", float, str)
+Order = tuple[list[tuple[Value, list[int]]], dict[int, int]]
 
 
 class Column:
@@ -26,7 +29,7 @@ class Column:
         self.empty = 0
         self._bits: dict[Value, int] = {}
         self._sorted: dict[str, list[Value]] = {}
-        self._orders: dict[bool, tuple[list[tuple[Value, list[int]]], dict[int, int]]] = {}
+        self._orders: dict[bool, Order] = {}
 
     def _forget(self, values: Iterable[Value]) -> None:
         for value in values:
@@ -44,13 +47,10 @@ class Column:
 
     def remove(self, number: int, found: FacetValues) -> None:
         """Forget a document's values."""
-        for values, keys in ((self.numbers, found.numbers), (self.strings, found.strings)):
-            for key in keys:
-                members = values.get(key)  # type: ignore[attr-defined]
-                if members is not None:
-                    members.discard(number)
-                    if not members:
-                        del values[key]  # type: ignore[attr-defined]
+        for value in found.numbers:
+            _discard(self.numbers, value, number)
+        for text in found.strings:
+            _discard(self.strings, text, number)
         self._forget(chain(found.numbers, found.strings))
 
     def documents(self, value: Value) -> int:
@@ -101,7 +101,7 @@ class Column:
             found.append(self.strings[value])
         return _union(found)
 
-    def _order(self, ascending: bool) -> tuple[list[tuple[Value, list[int]]], dict[int, int]]:
+    def _order(self, ascending: bool) -> Order:
         cached = self._orders.get(ascending)
         if cached is None:
             groups: list[tuple[Value, list[int]]] = []
@@ -109,7 +109,8 @@ class Column:
             numbers: list[float] = self.ordered_numbers()
             strings: list[str] = self.ordered_strings()
             step = 1 if ascending else -1
-            for value in chain(numbers[::step], strings[::step]):
+            ordered: list[Value] = [*numbers[::step], *strings[::step]]
+            for value in ordered:
                 members = self.strings[value] if isinstance(value, str) else self.numbers[value]
                 fresh = [number for number in sorted(members) if number not in place]
                 if fresh:
@@ -146,6 +147,14 @@ class Column:
                     yield value, found
         if rest:
             yield None, rest
+
+
+def _discard(values: dict[Key, set[int]], key: Key, number: int) -> None:
+    members = values.get(key)
+    if members is not None:
+        members.discard(number)
+        if not members:
+            del values[key]
 
 
 def _union(sets: Iterable[set[int]]) -> int:

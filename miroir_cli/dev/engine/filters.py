@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import bits
 from .errors import EngineError
-from .filter_parser import All, Any_, Box, Condition, FilterSyntaxError, Node, Not, Radius, canonical, parse_json
+from .filter_parser import All, Any_, Box, Condition, FilterSyntaxError, Node, Not, Radius, parse_json
+from .filter_text import canonical
 from .geo import distance
 from .text import normalize_facet, truncate_facet
 

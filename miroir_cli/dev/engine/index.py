@@ -18,7 +18,7 @@ from .settings import Settings
 from .words import Words, document_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .words import DocumentWords
 
@@ -191,8 +191,10 @@ class Index:
         values = self.document_facets(self.document(number)).get(field)
         found = 1 << number
         if column is not None and values is not None:
-            for value in (*values.numbers, *values.strings):
+            for value in values.numbers:
                 found |= column.documents(value)
+            for text in values.strings:
+                found |= column.documents(text)
         return found
 
     def field_weights(self) -> list[int]:

@@ -94,7 +94,13 @@ class Node:
 
     def _new_index(self, uid: str, primary_key: str | None) -> Index:
         now = timestamp()
-        record = {"primaryKey": primary_key, "createdAt": now, "updatedAt": now, "settings": {}, "fields": []}
+        record: dict[str, Any] = {
+            "primaryKey": primary_key,
+            "createdAt": now,
+            "updatedAt": now,
+            "settings": {},
+            "fields": [],
+        }
         return Index(uid, record)
 
     def _opened(self, task: Task, *, creating: bool) -> Index:

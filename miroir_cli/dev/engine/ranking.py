@@ -9,13 +9,12 @@ from . import bits
 from .attributes import is_under, matches_pattern
 from .derivations import Derived, Scope
 from .errors import EngineError
+from .exactness import exact_attribute_buckets, exact_word_buckets
 from .rules import (
     Bucket,
     Path,
     State,
     attribute_buckets,
-    exact_attribute_buckets,
-    exact_word_buckets,
     first_come,
     geo_buckets,
     position_buckets,
@@ -85,9 +84,7 @@ def _mandatory(terms: Sequence[Term], words: int) -> list[Term]:
     return [term for term in terms if term.phrase is not None or term.ids[0] in kept]
 
 
-def _paths(
-    derived: Sequence[Derived], terms: Sequence[Term], universe: int, *, empty: bool = False
-) -> State:
+def _paths(derived: Sequence[Derived], terms: Sequence[Term], universe: int, *, empty: bool = False) -> State:
     """Return every way through some terms, glued or not, with the documents that match it.
 
     Ways that no document matches are left out unless `empty`.
@@ -114,7 +111,7 @@ def _paths(
 
 
 def _word_rule(query: Query, derived: Sequence[Derived]) -> Rule:
-    def rule(_: State, universe: int) -> Iterator[Bucket]:
+    def rule(_before: State, universe: int) -> Iterator[Bucket]:
         removable = sum(term.phrase is None for term in query.terms)
         least = 0 if removable < len(query.terms) else 1
         phrase_words = sum(
@@ -123,13 +120,13 @@ def _word_rule(query: Query, derived: Sequence[Derived]) -> Rule:
         most = removable - least + 1 + max(0, phrase_words - 1)
         left = universe
         for words in range(removable, least - 1, -1):
-            state = first_come(_paths(derived, _mandatory(query.terms, words), left))
+            paths = first_come(_paths(derived, _mandatory(query.terms, words), left))
             docs = 0
-            for _, members in state:
+            for _, members in paths:
                 docs |= members
             if docs:
                 left &= ~docs
-                yield WordsDetail(most - (removable - words), most), state, docs
+                yield WordsDetail(most - (removable - words), most), paths, docs
             if not left:
                 return
 
@@ -201,7 +198,9 @@ def _rules(index: Index, query: Query, derived: Sequence[Derived], wanted: Wante
         "attribute": attribute_rule,
         "attributeRank": lambda: rules.append(lambda s, d: attribute_buckets(index, scope.fields, s, d, AttributeRank)),
         "wordPosition": lambda: rules.append(lambda s, d: position_buckets(index, s, d, Position)),
-        "exactness": lambda: rules.extend([lambda s, d: exact_attribute_buckets(index, scope.fields, s, d), exact_word_buckets]),
+        "exactness": lambda: rules.extend(
+            [lambda s, d: exact_attribute_buckets(index, scope.fields, s, d), exact_word_buckets]
+        ),
     }
     for name in index.settings["rankingRules"]:
         if name == "sort":

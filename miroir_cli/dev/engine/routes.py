@@ -84,8 +84,9 @@ def create_index(call: Call) -> Result:
     uid = body["uid"]
     if not isinstance(uid, str) or not _UID.match(uid):
         message = (
-            f"Invalid value at `.uid`: `{uid}` is not a valid index uid. Index uid can be an integer or a string containing only alphanumeric"
-            " characters, hyphens (-) and underscores (_), and can not be more than 512 bytes."
+            f"Invalid value at `.uid`: `{uid}` is not a valid index uid. Index uid can be an integer or a string"
+            " containing only alphanumeric characters, hyphens (-) and underscores (_),"
+            " and can not be more than 512 bytes."
         )
         raise EngineError("invalid_index_uid", message)
     call.node.keys.check_record(call.key, "indexes.create", uid)
@@ -210,7 +211,10 @@ def delete_key(call: Call) -> Result:
 def _with_master_key(handler: Callable[[Call], Result]) -> Callable[[Call], Result]:
     def checked(call: Call) -> Result:
         if call.node.keys.master_key is None:
-            message = "Meilisearch is running without a master key. To access this API endpoint, you must have set a master key at launch."
+            message = (
+                "Meilisearch is running without a master key."
+                " To access this API endpoint, you must have set a master key at launch."
+            )
             raise EngineError("missing_master_key", message)
         return handler(call)
 

@@ -109,7 +109,8 @@ def _check_distinct(index: Index, name: str) -> None:
         if known
         else ("This index does not have configured filterable attributes.")
     )
-    message = f"Index `{index.uid}`: Attribute `{name}` is not filterable and thus, cannot be used as distinct attribute. {has}"
+    problem = f"Attribute `{name}` is not filterable and thus, cannot be used as distinct attribute."
+    message = f"Index `{index.uid}`: {problem} {has}"
     raise EngineError("invalid_search_distinct", message)
 
 

@@ -64,7 +64,8 @@ def multi_search(call: Call) -> Result:
             if not isinstance(query, dict) or not isinstance(query.get("indexUid"), str):
                 raise EngineError("missing_index_uid", f"Missing field `indexUid` inside `.queries[{position}]`")
             if query.get("federationOptions") is not None:
-                message = f"Inside `.queries[{position}]`: Using `federationOptions` is not allowed in a non-federated search."
+                problem = "Using `federationOptions` is not allowed in a non-federated search."
+                message = f"Inside `.queries[{position}]`: {problem}"
                 raise EngineError("invalid_multi_search_federation_options", message)
             uid = query["indexUid"]
             rest = {k: v for k, v in query.items() if k not in ("indexUid", "federationOptions")}

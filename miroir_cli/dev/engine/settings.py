@@ -120,7 +120,7 @@ def _merged_object(
             result[key] = {**defaults[key], **value}
         else:
             result[key] = value
-    sizes = result.get("minWordSizeForTypos")
+    sizes: dict[str, int] | None = result.get("minWordSizeForTypos")
     if name == "typoTolerance" and sizes and sizes["oneTypo"] > sizes["twoTypos"]:
         message = "`minWordSizeForTypos` setting is invalid: `twoTypos` must be at least `oneTypo`."
         raise EngineError("invalid_settings_typo_tolerance", message)
@@ -188,7 +188,8 @@ def _synonyms(name: str, value: Any) -> dict[str, list[str]]:
 
 def _kind(kind: type, what: str) -> Callable[[str, Any], Any]:
     def check(name: str, value: Any) -> Any:
-        if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
+        negative = isinstance(value, int) and (isinstance(value, bool) or value < 0) and kind is int
+        if not isinstance(value, kind) or negative:
             raise _fail(name, f"expected {what}")
         return value
 

@@ -36,7 +36,8 @@ def parse_sort(index: Index, texts: Sequence[str], code: str, *, named: bool = T
     for text in texts:
         name, _, direction = text.rpartition(":")
         if not name or direction not in ("asc", "desc"):
-            message = f"Invalid syntax for the sort parameter: expected expression ending by `:asc` or `:desc`, found `{text}`."
+            wanted = f"expected expression ending by `:asc` or `:desc`, found `{text}`."
+            message = f"Invalid syntax for the sort parameter: {wanted}"
             raise EngineError(code, message)
         ascending = direction == "asc"
         if name.startswith("_geoPoint("):

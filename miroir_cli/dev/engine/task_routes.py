@@ -65,7 +65,7 @@ def task_filter(query: Mapping[str, str], others: set[str]) -> TaskFilter:
             moments.append((*_MOMENTS[name], timestamp(aware.astimezone(UTC))))
         elif name not in others:
             raise EngineError("bad_request", f"Unknown parameter `{name}`")
-    return TaskFilter(moments=moments, **lists)  # type: ignore[arg-type]
+    return TaskFilter(moments=moments, **lists)
 
 
 def list_tasks(call: Call) -> Result:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .faults import Faults
     from .store import Store
 
-Runner = Callable[[Task], dict[str, Any] | None] if TYPE_CHECKING else Any
+    Runner = Callable[[Task], dict[str, Any] | None]
+
 _FIRST = {CANCEL: 0, PRUNE: 1}
 
 
