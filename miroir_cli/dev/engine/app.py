@@ -64,7 +64,7 @@ def create_app(data_dir: Path, *, master_key: str | None = None, faults: Faults 
 
 
 def _response(status: int, body: Any) -> Response:
-    if body is None:
+    if status == 204:
         return Response(status_code=status)
     try:
         content = msgspec.json.encode(body)
