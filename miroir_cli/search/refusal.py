@@ -6,13 +6,27 @@ Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from miroir_cli.errors import NodeRefusal
-from miroir_cli.model import SHARD_FIELD
+from miroir_cli.model import SHARD_FIELD, Json
 
 _LISTED = re.compile(rf"`{SHARD_FIELD}`, |, `{SHARD_FIELD}`|(?<=`){SHARD_FIELD}, |, {SHARD_FIELD}(?=[`,])")
 _ALONE = re.compile(rf"Available filterable attributes? patterns are: `{SHARD_FIELD}`\.")
+_HIDING = re.compile(
+    r"Available (?P<kind>sortable attributes|searchable attributes|(?<=distinct attribute\. Available )filterable "
+    r"attributes patterns) are: `(?P<names>[^`]*)`\."
+)
+"""The lists of which Meilisearch leaves out what is not displayed."""
+
+_HIDDEN = "<..hidden-attributes>"
+_SETTINGS = {"sortable attributes": "sortableAttributes", "filterable attributes patterns": "filterableAttributes"}
 _NONE_CONFIGURED = "This index does not have configured filterable attributes."
+_NONE_OF = {
+    "sortable attributes": "This index does not have configured sortable attributes.",
+    "filterable attributes patterns": _NONE_CONFIGURED,
+}
 
 
 def means_the_node(refusal: NodeRefusal) -> bool:
@@ -23,10 +37,10 @@ def means_the_node(refusal: NodeRefusal) -> bool:
     return f"ttribute `{SHARD_FIELD}`" in refusal.message
 
 
-def in_the_clients_words(refusal: NodeRefusal) -> NodeRefusal:
-    """The same refusal without miroir's own names in the message."""
+def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> NodeRefusal:
+    """The same refusal as a node with the user's `settings` would word it."""
     return NodeRefusal(
-        clean_message(refusal.message),
+        clean_message(refusal.message, settings or {}),
         status=refusal.status,
         node_code=refusal.node_code,
         node=refusal.node,
@@ -36,8 +50,32 @@ def in_the_clients_words(refusal: NodeRefusal) -> NodeRefusal:
     )
 
 
-def clean_message(message: str) -> str:
-    """A node's message with the shard marker taken out of its lists of attributes."""
-    if SHARD_FIELD not in message:
+def clean_message(message: str, settings: Json | None = None) -> str:
+    """A node's message with miroir's marker, and names that the user does not display, taken out of its lists."""
+    if SHARD_FIELD in message:
+        message = _LISTED.sub("", _ALONE.sub(_NONE_CONFIGURED, message))
+    displayed = (settings or {}).get("displayedAttributes")
+    if displayed is None or "*" in displayed:
         return message
-    return _LISTED.sub("", _ALONE.sub(_NONE_CONFIGURED, message))
+    return _HIDING.sub(lambda match: _hide(match, frozenset(displayed), settings or {}), message)
+
+
+def _hide(match: re.Match[str], displayed: frozenset[str], settings: Json) -> str:
+    """A list of attributes as Meilisearch shows it: those displayed, and a word when there are more."""
+    kind = match["kind"]
+    listed = [name for name in match["names"].split(", ") if name and name != _HIDDEN]
+    shown = [name for name in listed if name in displayed]
+    if not shown:
+        return _NONE_OF.get(kind, match[0])
+    key = _SETTINGS.get(kind)
+    configured = listed if key is None else list(_patterns(settings.get(key) or ()))
+    more = any(name not in displayed for name in configured) or (key is None and _HIDDEN in match["names"])
+    return f"Available {kind} are: `{', '.join([*shown, *([_HIDDEN] if more else [])])}`."
+
+
+def _patterns(attributes: Iterable[Any]) -> Iterator[str]:
+    for attribute in attributes:
+        if isinstance(attribute, str):
+            yield attribute
+        else:
+            yield from attribute["attributePatterns"]

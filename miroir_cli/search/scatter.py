@@ -208,14 +208,14 @@ class _Query:
         names = [name for name in index_map.nodes() if name in self.cluster.fleet and name not in self.failures]
         others = [name for name in names if name != refusal.node]
         replayed = await self._replay([*others, NodeName(refusal.node)])
-        return _Lagging(refusal) if replayed is None else in_the_clients_words(replayed)
+        return _Lagging(refusal) if replayed is None else in_the_clients_words(replayed, index_map.index.settings)
 
     async def _let_a_node_refuse(self, index_map: IndexMap) -> Exception:
         """The words of a node for a request with parts of a wrong type."""
         refusal = await self._replay([name for name in index_map.nodes() if name in self.cluster.fleet])
         if refusal is None:
             return UsageError("the request has a part of a type that miroir cannot read")
-        return in_the_clients_words(refusal)
+        return in_the_clients_words(refusal, index_map.index.settings)
 
     async def _replay(self, names: Sequence[NodeName]) -> NodeRefusal | None:
         """The refusal of the first of the nodes that answers to the original request; None if it accepts it."""

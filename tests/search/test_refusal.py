@@ -38,3 +38,37 @@ def test_a_lost_index_or_lost_settings_tell_about_the_node() -> None:
     assert means_the_node(refusal("Index `books` not found.", "index_not_found"))
     assert means_the_node(refusal("Attribute `_miroir_shard` is not filterable. This index does not have any."))
     assert not means_the_node(refusal("Attribute `x` is not filterable. Available patterns are: `_miroir_shard`."))
+
+
+@pytest.mark.parametrize(
+    ("message", "cleaned"),
+    [
+        (
+            "Attribute `x` is not sortable. Available sortable attributes are: `pages`.",
+            "Attribute `x` is not sortable. This index does not have configured sortable attributes.",
+        ),
+        (
+            "Attribute `x` is not sortable. Available sortable attributes are: `pages, year`.",
+            "Attribute `x` is not sortable. Available sortable attributes are: `year, <..hidden-attributes>`.",
+        ),
+        (
+            "as distinct attribute. Available filterable attributes patterns are: `genre, <..hidden-attributes>`.",
+            "as distinct attribute. Available filterable attributes patterns are: `genre`.",
+        ),
+        (
+            "Attribute `x` is not searchable. Available searchable attributes are: `genre, id, <..hidden-attributes>`.",
+            "Attribute `x` is not searchable. Available searchable attributes are: `genre, <..hidden-attributes>`.",
+        ),
+        (
+            "Pattern `x` is not filterable. Available filterable attributes patterns are: `pages`.",
+            "Pattern `x` is not filterable. Available filterable attributes patterns are: `pages`.",
+        ),
+    ],
+)
+def test_names_that_the_user_does_not_display_stay_hidden_in_messages(message: str, cleaned: str) -> None:
+    settings = {
+        "displayedAttributes": ["genre", "year"],
+        "sortableAttributes": ["pages", "year"],
+        "filterableAttributes": [{"attributePatterns": ["genre"]}],
+    }
+    assert clean_message(message, settings) == cleaned
