@@ -49,6 +49,16 @@ class World:
         return self.engines[NodeName(f"n{number}")]
 
 
+def write_topology(folder: Path, urls: Mapping[NodeName, str], **cluster: int) -> Path:
+    """The topology file of a cluster named `test` with these nodes."""
+    lines = ["[cluster]", 'name = "test"', *(f"{key} = {value}" for key, value in cluster.items())]
+    for name, url in urls.items():
+        lines += ["", "[[nodes]]", f'name = "{name}"', f'url = "{url}"']
+    path = folder / "miroir.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 @contextmanager
 def world_of(
     folder: Path, *, nodes: int = 2, shards: int = 2, replicas: int = 2, min_in_sync: int = 1
@@ -59,17 +69,8 @@ def world_of(
             NodeName(f"n{number}"): stack.enter_context(running_engine(folder / f"disk{number}"))
             for number in range(1, nodes + 1)
         }
-        lines = [
-            "[cluster]",
-            'name = "test"',
-            f"shards = {shards}",
-            f"replicas = {replicas}",
-            f"min_in_sync = {min_in_sync}",
-        ]
-        for name, engine in engines.items():
-            lines += ["", "[[nodes]]", f'name = "{name}"', f'url = "{engine.url}"']
-        path = folder / "miroir.toml"
-        path.write_text("\n".join(lines) + "\n")
+        urls = {name: engine.url for name, engine in engines.items()}
+        path = write_topology(folder, urls, shards=shards, replicas=replicas, min_in_sync=min_in_sync)
         yield World(path=path, engines=engines)
 
 
