@@ -100,14 +100,14 @@ def import_(
 
 async def _create_if_missing(cluster: Any, index: str, primary_key: str | None) -> None:
     from miroir_cli.errors import IndexNotFound
-    from miroir_cli.indexes.catalog import create_index
+    from miroir_cli.indexes.catalog import create_index, plan_index
 
     if primary_key is None:
         raise UsageError("`--create` needs `--primary-key`")
     try:
         await cluster.reload(index)
     except IndexNotFound:
-        await create_index(cluster, index, primary_key=primary_key)
+        await create_index(cluster, await plan_index(cluster, index, primary_key=primary_key))
 
 
 def _show_summary(console: Console, summary: ImportSummary, rejects: Path | None) -> None:
@@ -135,13 +135,11 @@ def _show_summary(console: Console, summary: ImportSummary, rejects: Path | None
 
 
 def _show_routing(console: Console, routing: Routing) -> None:
-    console.show(
-        routing.json(),
-        lambda: (
-            console.print(f"{routing.documents:,} documents, {routing.rejected:,} rejected; nothing was sent"),
-            console.table(["node", "documents"], sorted(routing.nodes.items())),
-        ),
-    )
+    def render() -> None:
+        console.print(f"{routing.documents:,} documents, {routing.rejected:,} rejected; nothing was sent")
+        console.table(["node", "documents"], sorted(routing.nodes.items()))
+
+    console.show(routing.json(), render)
     for reason in routing.reasons:
         console.warn(reason)
     if routing.rejected:

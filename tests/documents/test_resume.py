@@ -107,7 +107,7 @@ async def test_standard_input_is_imported_and_an_interruption_does_not_wait_for_
 
             process = await start(world, "-")
             assert process.stdin is not None and process.stderr is not None
-            process.stdin.write(as_ndjson(numbered(500)))
+            process.stdin.write(as_ndjson(numbered(5000)))
             await process.stdin.drain()
             newest = await cluster.store.newest_intent(UID)
             assert newest is not None
