@@ -25,7 +25,20 @@ from miroir_cli.indexes.counts import count_documents, index_stats
 from miroir_cli.indexes.status import status
 from miroir_cli.node.answers import Accepted
 from tests.faults.process import Mortuary
-from tests.faults.world import N1, N2, UID, Ledger, check, create, keys_of_every_shard, put, stale, world_of
+from tests.faults.world import (
+    N1,
+    N2,
+    UID,
+    Ledger,
+    addition,
+    check,
+    create,
+    keys_of_every_shard,
+    put,
+    shard_of,
+    stale,
+    world_of,
+)
 
 
 async def indexes_of(cluster: Cluster) -> dict[str, list[str]]:
@@ -188,11 +201,19 @@ async def test_a_late_write_to_the_deleted_index_is_noticed_in_its_successor(tmp
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
             index, ledger = await create(cluster), Ledger()
-            world.engine(2).faults.add(Kind.LATE, method="POST", path="/books/documents$", seconds=1.5)
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
+            before = await cluster.store.newest_intent(UID)
+            assert before is not None
             await delete_index(cluster, UID)
             again, fresh = await create(cluster), Ledger()
-            await asyncio.sleep(1.6)
+            late = addition(index, {"k0": 1}).payload(frozenset({shard_of("k0", index)}))
+            await cluster.fleet[N2].write(
+                "POST",
+                "indexes/books/documents",
+                content=late,
+                content_type="application/x-ndjson",
+                params={"customMetadata": before.metadata},
+            )
             await put(cluster, again, {"k1": 3}, fresh)
             assert stale(await check(cluster, again, fresh)) == {"n2"}
 

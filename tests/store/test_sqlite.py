@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -305,14 +306,15 @@ except StateUnavailable as error:
 """
 
 
-def test_a_file_that_may_not_be_written_is_said_so(tmp_path: Path) -> None:
-    path = tmp_path / "state.db"
-    asyncio.run(SqliteStore.open(path).close())
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o555 if folder == tmp_path else 0o755)
-    path.chmod(0o444)
-    done = subprocess.run([sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, check=False)
-    tmp_path.chmod(0o755)
+def test_a_file_that_may_not_be_written_is_said_so() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "state.db"
+        asyncio.run(SqliteStore.open(path).close())
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        done = subprocess.run([sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, check=False)
+        folder.chmod(0o755)
     assert f"state file `{path}` cannot be" in done.stdout, done
 
 
