@@ -20,7 +20,7 @@ test: $(VENV)/.dev-$(STATE) ## The test suite
 	@$(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
 
 check: $(VENV)/.dev-$(STATE) ## Format, lint, types, and whether generated pages are current
-	@$(VENV)/bin/ruff format --quiet --check . || { echo "run ruff format"; exit 1; }
+	@$(VENV)/bin/ruff format --check . >/dev/null 2>&1 || { echo "run ruff format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python docs/generate.py --check
