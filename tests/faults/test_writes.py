@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -29,6 +30,10 @@ from tests.faults.world import (
     stale,
     world_of,
 )
+
+if TYPE_CHECKING:
+    from miroir_cli.model import Intent
+    from miroir_cli.store.records import Judge, Marked, Store
 
 DOCUMENTS = "/documents"
 
@@ -334,6 +339,47 @@ async def test_settling_while_a_write_is_being_sent_loses_nothing(tmp_path: Path
                 ledger.acknowledged(documents)
             watcher.cancel()
             assert stale(await check(cluster, index, ledger)) == set()
+
+
+class SlowToRecord:
+    """A store whose writer is held up between the answers of the nodes and their record."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.released = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def close_intent(self, intent: Intent, judge: Judge) -> tuple[Intent, Marked]:
+        await self.released.wait()
+        return await self._store.close_intent(intent, judge)
+
+
+async def test_a_write_applied_before_it_was_recorded_is_settled_after(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster, world.cluster() as other:
+            index = await create(cluster)
+            store = SlowToRecord(cluster.store)
+            cluster.store = cast("Store", store)
+            documents = dict.fromkeys(keys_of_every_shard(index), 1)
+            writing = asyncio.create_task(write(cluster, index, addition(index, documents)))
+
+            async def applied() -> bool:
+                pages = [await other.fleet[name].tasks(indexUids="books", limit=1) for name in (N1, N2)]
+                return all(
+                    page["results"][0]["type"] == "documentAdditionOrUpdate"
+                    and page["results"][0]["status"] == "succeeded"
+                    for page in pages
+                )
+
+            await eventually(applied)
+            for _ in range(3):
+                assert (await settle(other, index)).outstanding == 1
+            store.released.set()
+            written = await writing
+            outcome = (await settle_until(other, index, written.n, timeout=5))[written.n]
+            assert outcome.state is IntentState.DONE and outcome.stored_on == 2
 
 
 async def test_nothing_to_recover_costs_nothing(tmp_path: Path) -> None:
