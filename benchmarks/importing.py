@@ -29,7 +29,6 @@ from typing import Any
 import httpx
 import msgspec
 
-
 TASK_DOCUMENTS = 20_000
 
 

@@ -16,11 +16,12 @@ from miroir_cli.documents.journal import Journal
 from miroir_cli.documents.route import Router
 from miroir_cli.documents.sources import find_inputs
 from miroir_cli.errors import Interrupted, MiroirError, UsageError
+from miroir_cli.model import ReplicaState
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.documents.formats import Format
-    from miroir_cli.model import Index, NodeName, ShardId
+    from miroir_cli.model import Index, IndexMap, NodeName, ShardId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,7 @@ async def import_documents(
                 report=report,
             )
             await _to_the_end(run)
-            summary = _summary(run, seconds=time.monotonic() - started)
+            summary = _summary(run, await cluster.reload(uid), seconds=time.monotonic() - started)
             await journal.finish(summary.json())
             return summary
     finally:
@@ -170,8 +171,12 @@ async def _to_the_end(run: Import) -> None:
         ) from None
 
 
-def _summary(run: Import, *, seconds: float) -> ImportSummary:
+def _summary(run: Import, found: IndexMap, *, seconds: float) -> ImportSummary:
     batches = run.ended.values()
+    stale = {node: set(shards) for node, shards in run.sender.stale.items()}
+    for replica in found.replicas:  # also those that another process found to have missed a write
+        if replica.state in (ReplicaState.STALE, ReplicaState.LOST):
+            stale.setdefault(replica.node, set()).add(replica.shard)
     return ImportSummary(
         index=run.index.uid,
         documents=sum(batch.documents for batch in batches),
@@ -179,7 +184,7 @@ def _summary(run: Import, *, seconds: float) -> ImportSummary:
         batches=len(batches),
         seconds=seconds,
         resumed=run.journal.resumed,
-        stale={node: tuple(sorted(shards)) for node, shards in sorted(run.sender.stale.items())},
+        stale={node: tuple(sorted(shards)) for node, shards in sorted(stale.items())},
         reasons=tuple(run.rejects.first),
         failures=tuple(run.failed),
     )

@@ -181,7 +181,7 @@ async def test_documents_of_a_failed_task_are_named_and_written_to_the_rejects(t
     rejects = tmp_path / "rejects.ndjson"
     with world_of(tmp_path, nodes=1, shards=2, replicas=1) as world:
         async with opened(world) as cluster:
-            world.engine(1).faults.add(Kind.FAIL_TASK, task_type="documentAdditionOrUpdate")
+            world.engine(1).faults.add(Kind.FAIL_TASK, task_type="documentAdditionOrUpdate", path="^books$")
             options = ImportOptions(batch_bytes=2000, rejects=rejects)
             summary = await load(cluster, write_ndjson(tmp_path, found), options=options)
             _, held = await copies(cluster)
@@ -198,7 +198,7 @@ async def test_a_replica_whose_task_fails_becomes_stale_and_nothing_is_lost(tmp_
     found = numbered(200)
     with world_of(tmp_path, nodes=2, shards=2, replicas=2) as world:
         async with opened(world) as cluster:
-            world.engine(1).faults.add(Kind.FAIL_TASK, task_type="documentAdditionOrUpdate")
+            world.engine(1).faults.add(Kind.FAIL_TASK, task_type="documentAdditionOrUpdate", path="^books$")
             summary = await load(cluster, write_ndjson(tmp_path, found))
             await check(cluster, found)
     assert summary.documents == 200
