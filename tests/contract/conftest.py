@@ -79,9 +79,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session", params=KINDS)
-def locked_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def locked_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a master key, and a client that has it."""
     with running_server(request.param, tmp_path_factory.mktemp("locked"), "a-master-key-of-tests") as found:
         yield found

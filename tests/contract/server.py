@@ -38,9 +38,7 @@ class Server:
             time.sleep(0.002)
         raise AssertionError(f"task {uid} did not end")
 
-    def index(
-        self, documents: Sequence[Mapping[str, Any]] = (), settings: Mapping[str, Any] | None = None
-    ) -> Index:
+    def index(self, documents: Sequence[Mapping[str, Any]] = (), settings: Mapping[str, Any] | None = None) -> Index:
         """Make an index of its own with primary key `id`."""
         index = Index(server=self, uid=f"contract-{uuid.uuid4().hex[:12]}")
         index.succeed("POST", "/indexes", {"uid": index.uid, "primaryKey": "id"}, absolute=True)

@@ -175,7 +175,7 @@ def test_freed_places_are_used_again_lowest_first(server: Server) -> None:
     assert [document["id"] for document in index.documents()] == [77, 3, 9, 88, 5]
 
 
-FETCHED = [{"id": 1, "n": 3, "o": {"x": 1, "y": 2}}, {"id": 2, "n": None}, {"id": 3, "n": 1}]
+FETCHED: list[dict[str, Any]] = [{"id": 1, "n": 3, "o": {"x": 1, "y": 2}}, {"id": 2, "n": None}, {"id": 3, "n": 1}]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 DIFFERENCES = MappingProxyType(
     {
-        "engine-name": "`/version` of the embedded node says `\"engine\": \"miroir-embedded\"`.",
+        "engine-name": '`/version` of the embedded node says `"engine": "miroir-embedded"`.',
         "unsupported-is-501": (
             "What Meilisearch can do and the embedded node cannot (vectors, federation, `frequency`, dumps, ...) is"
             " refused with status 501 and code `miroir_not_supported`."
@@ -26,9 +26,6 @@ DIFFERENCES = MappingProxyType(
         "every-split-counts": (
             "A word may be any two neighbouring words of the document; Meilisearch tries only the split most frequent"
             " on the node."
-        ),
-        "no-dictionary-for-unspaced-scripts": (
-            "Text without spaces (Chinese, Japanese, Thai) is one word; Meilisearch cuts it with dictionaries."
         ),
     }
 )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import facet_counts, filters
-from .attributes import is_listed
 from .errors import EngineError
 from .geo import distance
 from .matches import Matcher, formatted
@@ -134,7 +133,7 @@ def _is_formatted(index: Index, request: SearchRequest) -> bool:
     displayed = index.settings.displayed
     for text in (*(request.attributes_to_highlight or ()), *(request.attributes_to_crop or ())):
         name = text if text in index.fields else text.partition(":")[0]
-        if name == "*" or (name in index.fields and (displayed is None or is_listed(name, displayed))):
+        if name == "*" or (name in index.fields and (displayed is None or name in displayed)):
             return True
     return False
 
@@ -146,7 +145,10 @@ def _hit(index: Index, checked: _Checked, matcher: Matcher, number: int, details
     displayed = index.settings.displayed
     visible = document if displayed is None else select(document, displayed)
     retrieved = request.attributes_to_retrieve
-    hit = dict(visible) if retrieved is None or "*" in retrieved else select(visible, retrieved)
+    if retrieved is None or "*" in retrieved:
+        hit = dict(visible)
+    else:
+        hit = select(visible, [name for name in retrieved if displayed is None or name in displayed])
     if request.retrieve_vectors:
         hit["_vectors"] = vectors or {}
     geo = next((rule.point for rule in checked.sort if rule.point is not None), None)

@@ -1,7 +1,7 @@
 """Words of a text: separators, normalisation and positions as Meilisearch's tokenizer sees them.
 
-Covers alphabets that write words apart; scripts without spaces are one word per run, which is a
-named difference.
+Covers alphabets that write words apart, like a Meilisearch built without dictionaries: scripts
+without spaces are one word per run.
 """
 
 from __future__ import annotations
