@@ -41,7 +41,7 @@ async def count_documents(cluster: Cluster, map: IndexMap) -> Count:
         if not asks:
             return Count(documents=documents, missing=tuple(sorted(open_shards)), errors=failed)
         bodies = {name: _only(shards) for name, shards in asks.items()}
-        found = await cluster.fleet.each(partial(_fetch, map.index.uid, bodies), names=asks)
+        found = await cluster.fleet.each(partial(_fetch, map.index.uid, bodies, cluster.patience.answer), names=asks)
         for name, answer in found.items():
             if isinstance(answer, MiroirError):
                 failed[name] = answer.message
@@ -50,8 +50,8 @@ async def count_documents(cluster: Cluster, map: IndexMap) -> Count:
                 open_shards.difference_update(asks[name])
 
 
-async def _fetch(uid: str, bodies: Mapping[NodeName, Json], client: NodeClient) -> dict[str, Any]:
-    return await client.fetch_documents(uid, bodies[client.name])
+async def _fetch(uid: str, bodies: Mapping[NodeName, Json], limit: float, client: NodeClient) -> dict[str, Any]:
+    return await client.fetch_documents(uid, bodies[client.name], timeout=limit)
 
 
 def _only(shards: list[ShardId]) -> dict[str, Any]:

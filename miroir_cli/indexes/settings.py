@@ -200,7 +200,10 @@ def to_node(user: Json, *, primary_key: str, tie_break: bool, default_rules: Seq
 
 
 def widened(user: Json, *, primary_key: str) -> list[str]:
-    """Attributes displayed on the nodes although the user's `displayedAttributes` leave them out."""
+    """Attributes displayed on the nodes although the user's `displayedAttributes` do not name them.
+
+    A parent's name is not enough: Meilisearch hides the sort values of `meta.price` where only `meta` is displayed.
+    """
     displayed = user.get("displayedAttributes")
     if displayed is None or "*" in displayed:
         return []
@@ -213,11 +216,7 @@ def widened(user: Json, *, primary_key: str) -> list[str]:
         *([distinct] if distinct else ()),
         "_geo",
     ]
-    return [name for name in dict.fromkeys(needed) if not _covered(name, displayed)]
-
-
-def _covered(name: str, displayed: Sequence[str]) -> bool:
-    return any(name == shown or name.startswith(f"{shown}.") for shown in displayed)
+    return [name for name in dict.fromkeys(needed) if name not in displayed]
 
 
 def _orders_by(rule: str, field: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import MiroirError, NodeRefusal
+from miroir_cli.errors import MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.indexes.catalog import describe
 from miroir_cli.indexes.counts import count_documents
 from miroir_cli.model import IndexMap, IntentState, ReplicaState
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.node.answers import NodeVersion
     from miroir_cli.node.client import NodeClient
-
-PROBE = 5.0
-"""Seconds for a node to say that it is there."""
 
 
 async def status(cluster: Cluster) -> dict[str, Any]:
@@ -28,7 +26,9 @@ async def status(cluster: Cluster) -> dict[str, Any]:
     """
     maps = [map for index in await cluster.store.indexes() if (map := await cluster.store.map(index.uid))]
     async with asyncio.TaskGroup() as group:
-        probes = group.create_task(cluster.fleet.each(lambda client: _probe(client, maps)))
+        probes = group.create_task(
+            cluster.fleet.each(lambda client: _probe(client, maps, limit=cluster.patience.answer))
+        )
         counts = [group.create_task(count_documents(cluster, map)) for map in maps]
     indexes = []
     for map, task in zip(maps, counts, strict=True):
@@ -56,17 +56,20 @@ async def status(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-async def _probe(client: NodeClient, maps: list[IndexMap]) -> tuple[NodeVersion, int]:
-    async with asyncio.timeout(PROBE):
-        version = await client.version()
-        documents = 0
-        for map in maps:
-            if client.name in map.nodes():
-                try:
-                    documents += int((await client.stats(map.index.uid))["numberOfDocuments"])
-                except NodeRefusal:
-                    continue
-        return version, documents
+async def _probe(client: NodeClient, maps: list[IndexMap], *, limit: float) -> tuple[NodeVersion, int]:
+    try:
+        async with asyncio.timeout(limit):
+            version = await client.version()
+            documents = 0
+            for map in maps:
+                if client.name in map.nodes():
+                    with suppress(NodeRefusal):
+                        documents += int((await client.stats(map.index.uid))["numberOfDocuments"])
+            return version, documents
+    except TimeoutError:
+        raise NodeUnavailable(
+            f"node `{client.name}` did not answer within {limit:g} s", node=client.name, sent=True
+        ) from None
 
 
 def _node(

@@ -158,8 +158,8 @@ class NodeClient:
     async def search(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
         return self._object(await self.read(f"indexes/{segment(uid)}/search", body, timeout=timeout))
 
-    async def fetch_documents(self, uid: str, body: Json) -> dict[str, Any]:
-        return self._object(await self.read(f"indexes/{segment(uid)}/documents/fetch", body))
+    async def fetch_documents(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
+        return self._object(await self.read(f"indexes/{segment(uid)}/documents/fetch", body, timeout=timeout))
 
     async def get_document(self, uid: str, key: str, *, fields: list[str] | None = None) -> dict[str, Any]:
         params = {"fields": ",".join(fields)} if fields is not None else None
