@@ -181,7 +181,7 @@ class Router:
     def _may_be_sound(self, chunk: Chunk) -> bool:
         """Whether nothing in the chunk calls for a second look: reserved names, hidden names, broken UTF-8."""
         data = chunk.data
-        if self._unusual or _RESERVED in data:
+        if self._unusual or (b"_" in data and _RESERVED in data):  # one byte is found several times as fast
             return False
         if chunk.encoded:
             return True
