@@ -31,7 +31,8 @@ async def _serve(listener: socket.socket) -> None:
             while True:
                 request = await reader.readuntil(b"\r\n\r\n")
                 length = next(
-                    (int(line[15:]) for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+                    (int(line[15:]) for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:")),
+                    0,
                 )
                 await reader.readexactly(length)
                 writer.write(head + BODY)

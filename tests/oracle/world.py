@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from miroir_cli.cluster import Cluster, open_cluster
+from miroir_cli.cluster import Cluster, TransportFactory, open_cluster
 from miroir_cli.dev.engine.testing import running_engine
 from miroir_cli.documents.route import shard_of
 from miroir_cli.indexes.catalog import create_index, plan_index
@@ -105,13 +105,15 @@ async def world(
     shards: int = 8,
     replicas: int = 1,
     tie_break: bool = True,
+    transport: TransportFactory | None = None,
 ) -> AsyncIterator[World]:
     """The first url is the single node, the others are the cluster. Both get an index `corpus`."""
-    async with open_cluster(_topology(folder, urls[1:], shards, replicas)) as cluster:
+    async with open_cluster(_topology(folder, urls[1:], shards, replicas), transport=transport) as cluster:
         index = await create_index(
             cluster, await plan_index(cluster, UID, primary_key="id", settings=settings, tie_break=tie_break)
         )
-        single = NodeClient(Node(name=NodeName("single"), url=urls[0]))
+        alone = Node(name=NodeName("single"), url=urls[0])
+        single = NodeClient(alone, transport=transport(alone) if transport else None)
         try:
             node_settings = await cluster.fleet[NodeName("n1")].settings(UID)
             await _create_single(single, settings, node_settings["rankingRules"])

@@ -1,0 +1,41 @@
+"""All measurements of `docs/benchmarks.md`, one after the other: `make bench`, or `make bench ARGS="router start"`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+MEASUREMENTS = {
+    "router": [
+        ["benchmarks.router", "--rows", "3000000"],
+        ["benchmarks.router", "--rows", "3000000", "--format", "parquet"],
+    ],
+    "import": [["benchmarks.importing"]],
+    "search": [["benchmarks.search"], ["benchmarks.search", "--replicas", "2"]],
+    "start": [["benchmarks.start"]],
+    "transports": [["benchmarks.transports"]],
+}
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(MEASUREMENTS)
+    unknown = [name for name in wanted if name not in MEASUREMENTS]
+    if unknown:
+        sys.exit(f"error: no measurement `{unknown[0]}`\n\nhint: there are {', '.join(MEASUREMENTS)}")
+    binary = os.environ.get("MIROIR_MEILISEARCH") or shutil.which("meilisearch")
+    for name in wanted:
+        for module in MEASUREMENTS[name]:
+            arguments = list(module)
+            if name == "import":
+                if binary is None:
+                    print("import: skipped, it needs `meilisearch` on PATH or MIROIR_MEILISEARCH", flush=True)
+                    continue
+                arguments += ["--meilisearch", binary]
+            print(f"$ python -m {' '.join(module)}", flush=True)
+            subprocess.run([sys.executable, "-m", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()
