@@ -1,7 +1,8 @@
 """Write the pages of docs/reference that follow from the code; `--check` compares them instead.
 
 commands.md from the command line's own definitions, errors.md from the error tree, topology.md from the example file
-and the keys that the reader knows, settings.md from the settings that are checked.
+and the keys that the reader knows, settings.md from the settings that are checked,
+embedded-node.md from the differences that the contract suite asserts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from miroir_cli import errors  # noqa: E402
 from miroir_cli.cli.app import GLOBAL_PANEL, app  # noqa: E402
+from miroir_cli.dev.engine.differences import DIFFERENCES
 from miroir_cli.errors import Interrupted, MiroirError, TopologyInvalid  # noqa: E402
 from miroir_cli.indexes.settings import KEYS  # noqa: E402
 from miroir_cli.topology.schema import parse  # noqa: E402
@@ -219,6 +221,22 @@ def settings() -> str:
     return "\n".join(lines)
 
 
+# the embedded node
+
+
+def embedded_node() -> str:
+    lines = [NOTE, "# The embedded node", ""]
+    lines += [
+        "`miroir dev` and `miroir demo` start it where no `meilisearch` is found, and most tests run on it. It speaks",
+        "Meilisearch's API and keeps its data on disk, and it is for development only: `status` warns when a cluster",
+        "mixes it with real servers. One contract suite (`tests/contract`) holds it and Meilisearch to the same answers;",
+        "these differences are known, and the suite fails when one of them is gone.",
+        "",
+    ]
+    lines += table(["difference", "what it is"], [(f"`{name}`", text) for name, text in DIFFERENCES.items()])
+    return "\n".join(lines)
+
+
 # all of them
 
 
@@ -233,6 +251,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": error_page,
     "topology.md": topology,
     "settings.md": settings,
+    "embedded-node.md": embedded_node,
 }
 
 
