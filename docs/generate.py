@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from miroir_cli import errors  # noqa: E402
 from miroir_cli.cli.app import GLOBAL_PANEL, app  # noqa: E402
-from miroir_cli.dev.engine.differences import DIFFERENCES
+from miroir_cli.dev.engine.differences import DIFFERENCES  # noqa: E402
 from miroir_cli.errors import Interrupted, MiroirError, TopologyInvalid  # noqa: E402
 from miroir_cli.indexes.settings import KEYS  # noqa: E402
 from miroir_cli.topology.schema import parse  # noqa: E402
@@ -229,8 +229,8 @@ def embedded_node() -> str:
     lines += [
         "`miroir dev` and `miroir demo` start it where no `meilisearch` is found, and most tests run on it. It speaks",
         "Meilisearch's API and keeps its data on disk, and it is for development only: `status` warns when a cluster",
-        "mixes it with real servers. One contract suite (`tests/contract`) holds it and Meilisearch to the same answers;",
-        "these differences are known, and the suite fails when one of them is gone.",
+        "mixes it with real servers. One contract suite (`tests/contract`) holds it and Meilisearch to the same",
+        "answers; these differences are known, and the suite fails when one of them is gone.",
         "",
     ]
     lines += table(["difference", "what it is"], [(f"`{name}`", text) for name, text in DIFFERENCES.items()])
