@@ -176,12 +176,14 @@ def delete(
         str | None, typer.Option(metavar="FILTER", help="Delete what matches, such as `year < 1950`.")
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="Delete every document, keep the index.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would be deleted, delete nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete documents by id, by filter, or all of them."""
 
     async def command(console: Console) -> None:
         from miroir_cli.documents.write import delete_documents
+        from miroir_cli.indexes.counts import count_documents
         from miroir_cli.search.filters import rewrite
 
         if sum((bool(ids), filter is not None, all)) != 1:
@@ -191,6 +193,15 @@ def delete(
             elements = rewrite(filter) if filter is not None else None
             if elements == []:
                 raise UsageError("an empty filter matches every document", hint="say `--all` to delete everything")
+            if dry_run:
+                count = await count_documents(
+                    cluster, await cluster.reload(index), ids=ids or None, filter=elements or ()
+                )
+                found = {"index": index, "documents": count.documents, "missing_shards": list(count.missing)}
+                console.show(
+                    found, lambda: console.print(f"{count.documents:,} documents of `{index}` would be deleted")
+                )
+                return
             if not ids:
                 what = "every document" if all else f"the documents with `{filter}`"
                 console.confirm(f"Delete {what} of index `{index}`?", yes=yes)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import MiroirError
+from miroir_cli.errors import MiroirError, NodeRefusal
 from miroir_cli.model import SHARD_FIELD, IndexMap, Json, NodeName, ShardId, spell_shard
 
 if TYPE_CHECKING:
@@ -25,8 +25,14 @@ class Count:
     errors: Mapping[NodeName, str] = field(default_factory=dict)
 
 
-async def count_documents(cluster: Cluster, map: IndexMap) -> Count:
-    """Ask one in-sync replica of each shard, another one when its node fails."""
+async def count_documents(
+    cluster: Cluster, map: IndexMap, *, ids: Sequence[str] | None = None, filter: Sequence[Any] = ()
+) -> Count:
+    """Ask one in-sync replica of each shard, another one when its node fails.
+
+    With `ids`, only documents of these keys count; with `filter`, those for which all its elements hold. Raises
+    `NodeRefusal` when a node finds the filter wrong.
+    """
     candidates = map.in_sync()
     open_shards = set(candidates)
     failed: dict[NodeName, str] = {}
@@ -40,9 +46,12 @@ async def count_documents(cluster: Cluster, map: IndexMap) -> Count:
                 asks.setdefault(chosen, []).append(shard)
         if not asks:
             return Count(documents=documents, missing=tuple(sorted(open_shards)), errors=failed)
-        bodies = {name: _only(shards) for name, shards in asks.items()}
+        selection = {"ids": list(ids)} if ids is not None else {}
+        bodies = {name: {**_only(shards, filter), **selection} for name, shards in asks.items()}
         found = await cluster.fleet.each(partial(_fetch, map.index.uid, bodies, cluster.patience.answer), names=asks)
         for name, answer in found.items():
+            if isinstance(answer, NodeRefusal) and filter:
+                raise answer
             if isinstance(answer, MiroirError):
                 failed[name] = answer.message
             else:
@@ -54,9 +63,9 @@ async def _fetch(uid: str, bodies: Mapping[NodeName, Json], limit: float, client
     return await client.fetch_documents(uid, bodies[client.name], timeout=limit)
 
 
-def _only(shards: list[ShardId]) -> dict[str, Any]:
+def _only(shards: list[ShardId], filter: Sequence[Any]) -> dict[str, Any]:
     spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
-    return {"filter": f"{SHARD_FIELD} IN [{spelled}]", "limit": 0, "fields": []}
+    return {"filter": [f"{SHARD_FIELD} IN [{spelled}]", *filter], "limit": 0, "fields": []}
 
 
 async def index_stats(cluster: Cluster, uid: str) -> dict[str, Any]:

@@ -187,3 +187,12 @@ def test_pairs_are_json_values() -> None:
         parse_pairs(["a"])
     with pytest.raises(SettingsInvalid):
         parse_pairs(["a=text"])
+
+
+def test_a_dry_deletion_of_documents_counts_and_deletes_nothing(books: Miroir, tmp_path: Path) -> None:
+    (tmp_path / "b.ndjson").write_text('{"id": 1}\n{"id": 2}\n')
+    assert books("import", "books", str(tmp_path / "b.ndjson")).status == 0
+    for selection in (["1"], ["--all"]):
+        found = books("delete", "books", *selection, "--dry-run", "--json")
+        assert found.json["documents"] == (1 if selection == ["1"] else 2)
+    assert books("index", "stats", "books", "--json").json["numberOfDocuments"] == 2

@@ -14,7 +14,15 @@ from miroir_cli.documents.load import ImportOptions, import_documents
 from miroir_cli.documents.read import get_document, locate_document
 from miroir_cli.documents.route import shard_of
 from miroir_cli.documents.write import delete_documents
-from miroir_cli.errors import DocumentNotFound, IndexNotFound, ReservedField, ShardUnavailable, UsageError
+from miroir_cli.errors import (
+    DocumentNotFound,
+    IndexNotFound,
+    NodeRefusal,
+    ReservedField,
+    ShardUnavailable,
+    UsageError,
+)
+from miroir_cli.indexes.counts import count_documents
 from tests.documents.test_import import check, numbered, write_ndjson
 from tests.faults.world import N1, UID, World, create, world_of
 
@@ -99,3 +107,14 @@ async def test_a_deletion_that_a_replica_misses_makes_it_stale(tmp_path: Path) -
             with pytest.raises(DocumentNotFound):
                 await get_document(cluster, UID, "1")
     assert summary.stale == {N1: (shard_of("1", 4),)}
+
+
+async def test_what_a_deletion_would_take_is_counted_once_whatever_the_replicas(tmp_path: Path) -> None:
+    with world_of(tmp_path, nodes=3, shards=6, replicas=2) as world:
+        async with filled(world) as cluster:
+            index_map = await cluster.reload(UID)
+            assert (await count_documents(cluster, index_map)).documents == 60
+            assert (await count_documents(cluster, index_map, ids=["1", "2", "no-such"])).documents == 2
+            assert (await count_documents(cluster, index_map, filter=["id < 7"])).documents == 7
+            with pytest.raises(NodeRefusal, match="text"):
+                await count_documents(cluster, index_map, filter=["text = 1"])
