@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 POLL_FIRST: Final = 0.05
 POLL_LONGEST: Final = 1.0
-POLL_SHARE: Final = 0.01
+POLL_SHARE: Final = 0.02
 """Seconds between two looks at the nodes' queues: a look costs them and us some milliseconds, and the end of an import
-is noticed late by no more than a hundredth of the time that it took."""
+is noticed late by no more than a fiftieth of the time that it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
