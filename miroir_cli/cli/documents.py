@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.table import counted
 from miroir_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def _show_summary(console: Console, summary: ImportSummary, rejects: Path | None
     console.show(
         summary.json(),
         lambda: console.print(
-            f"{summary.documents:,} documents in `{summary.index}`, {summary.batches:,} batches, "
+            f"{counted(summary.documents, 'document')} in `{summary.index}`, "
+            f"{counted(summary.batches, 'batch', 'batches')}, "
             f"{summary.seconds:.1f} s{', resumed' if summary.resumed else ''}"
         ),
     )
@@ -199,7 +201,7 @@ def delete(
                 )
                 found = {"index": index, "documents": count.documents, "missing_shards": list(count.missing)}
                 console.show(
-                    found, lambda: console.print(f"{count.documents:,} documents of `{index}` would be deleted")
+                    found, lambda: console.print(f"{counted(count.documents, 'document')} of `{index}` would be deleted")
                 )
                 return
             if not ids:

@@ -10,7 +10,7 @@ import typer
 
 from miroir_cli.cli.console import Console, run
 from miroir_cli.cli.index_settings import settings
-from miroir_cli.cli.table import Column
+from miroir_cli.cli.table import Column, counted
 from miroir_cli.errors import PartialError
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def show_plan(console: Console, plan: CreationPlan) -> None:
     index = plan.index
     console.print(
         f"would create index `{index.uid}`: primary key `{index.primary_key}`, "
-        f"{index.shards} shards, {index.replicas} replicas of each"
+        f"{counted(index.shards, 'shard')}, {counted(index.replicas, 'replica')} of each"
     )
     console.table(["node", Column(name="shards", right=True)], list(planned_shards(plan).items()))
 
@@ -188,7 +188,7 @@ def show_plan(console: Console, plan: CreationPlan) -> None:
 def created_line(found: Mapping[str, Any]) -> str:
     return (
         f"created index `{found['uid']}`: primary key `{found['primary_key']}`, "
-        f"{found['shards']} shards, {found['replicas']} replicas of each"
+        f"{counted(found['shards'], 'shard')}, {counted(found['replicas'], 'replica')} of each"
     )
 
 

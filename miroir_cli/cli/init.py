@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from miroir_cli.cli.console import Console, run
-from miroir_cli.cli.table import Column
+from miroir_cli.cli.table import Column, counted
 from miroir_cli.errors import MiroirError, Refused, UsageError
 from miroir_cli.model import Node, NodeName, group_of
 
@@ -234,7 +234,7 @@ def show_result(console: Console, result: Mapping[str, Any], text: str | None) -
     nodes: Sequence[Mapping[str, Any]] = result["nodes"]
     console.print(
         f"wrote `{result['topology']}`: cluster `{result['cluster']}`, {len(nodes)} nodes, "
-        f"{result['shards']} shards, {result['replicas']} replicas of each"
+        f"{counted(result['shards'], 'shard')}, {counted(result['replicas'], 'replica')} of each"
     )
     console.table(
         [Column(name="node", keep=True), "version", Column(name="group", optional=True), "url"],

@@ -105,9 +105,12 @@ class CountedLane:
         self.lines.changed()
 
     def describe(self, seconds: float) -> str:
-        of = f" of {amount(self.total, self.unit)}" if self.total else ""
-        rate = f", {amount(int(self.done / seconds), self.unit)}/s" if seconds > 0 and self.done else ""
-        return f"{self.name}: {amount(self.done, self.unit)}{of}{rate}{f', {self.note}' if self.note else ''}"
+        done = amount(self.done, self.unit)
+        if self.total:
+            done = f"{done.removesuffix(f' {self.unit}')} of {amount(self.total, self.unit)}"
+        per_second = amount(int(self.done / seconds), self.unit).removesuffix(f" {self.unit}") if seconds > 0 else ""
+        rate = f", {per_second}/s" if per_second and self.done else ""
+        return f"{self.name}: {done}{rate}{f', {self.note}' if self.note else ''}"
 
 
 class Bars:

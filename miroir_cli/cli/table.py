@@ -139,3 +139,8 @@ def _text(cell: Cell) -> Text:
     if isinstance(cell, int):
         return Text(f"{cell:,}")
     return Text(one_line(str(cell)))
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 batch`, `12,500 documents`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
