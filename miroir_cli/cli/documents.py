@@ -200,9 +200,8 @@ def delete(
                     cluster, await cluster.reload(index), ids=ids or None, filter=elements or ()
                 )
                 found = {"index": index, "documents": count.documents, "missing_shards": list(count.missing)}
-                console.show(
-                    found, lambda: console.print(f"{counted(count.documents, 'document')} of `{index}` would be deleted")
-                )
+                said = f"{counted(count.documents, 'document')} of `{index}` would be deleted"
+                console.show(found, lambda: console.print(said))
                 return
             if not ids:
                 what = "every document" if all else f"the documents with `{filter}`"
