@@ -122,7 +122,7 @@ def _show_summary(console: Console, summary: ImportSummary, rejects: Path | None
     )
     for node, shards in summary.stale.items():
         console.warn(
-            f"node `{node}` missed writes, its replicas of {len(shards)} shards are stale: see `miroir status`"
+            f"node `{node}` missed writes, its replicas of {counted(len(shards), 'shard')} are stale: `miroir status`"
         )
     for failure in summary.failures:
         console.warn(failure)
@@ -133,7 +133,8 @@ def _show_summary(console: Console, summary: ImportSummary, rejects: Path | None
             hint = f"they are in `{rejects}` with their reasons"
         else:
             hint = "`--rejects FILE` writes them to a file with their reasons"
-        raise PartialError(f"{summary.rejected:,} documents were not imported", hint=hint)
+        were = "was" if summary.rejected == 1 else "were"
+        raise PartialError(f"{counted(summary.rejected, 'document')} {were} not imported", hint=hint)
 
 
 def _show_routing(console: Console, routing: Routing) -> None:

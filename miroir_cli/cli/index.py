@@ -73,6 +73,7 @@ def create(
                 replicas=replicas,
                 settings=wanted,
                 tie_break=not no_tie_break,
+                source=str(settings_file or "settings"),
             )
             if dry_run:
                 console.show(plan_document(plan), lambda: show_plan(console, plan))

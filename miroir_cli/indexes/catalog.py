@@ -63,8 +63,12 @@ async def plan_index(
     replicas: int | None = None,
     settings: Json | None = None,
     tie_break: bool = True,
+    source: str = "settings",
 ) -> CreationPlan:
-    """Check everything that can be checked without a node. Raises what is wrong with the names, settings or numbers."""
+    """Check everything that can be checked without a node. Raises what is wrong with the names, settings or numbers.
+
+    `source` is what errors call the settings: the file they come from.
+    """
     if not UID.match(uid):
         raise UsageError(
             f"`{uid}` cannot be the uid of an index", hint="use 1 to 400 of the letters, digits, `-` and `_`"
@@ -87,7 +91,7 @@ async def plan_index(
         shards=count,
         replicas=replicas if replicas is not None else defaults.replicas,
         tie_break=tie_break,
-        settings=validate(dict(settings or {}), source="settings"),
+        settings=validate(dict(settings or {}), source=source),
     )
     placement = place(shards=count, nodes=cluster.topology.nodes, replicas=index.replicas)
     return CreationPlan(index=index, placement=placement)

@@ -91,7 +91,8 @@ def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRec
     if marker.get("cluster_id") != record.id:
         raise ForeignNode(
             f"node `{client.name}` at {client.node.url} belongs to another cluster (`{marker.get('name')}`)",
-            hint="take it out of the topology file, or give the cluster that it belongs to its own state file back",
+            hint="take it out of the topology file, or use the state file of its cluster; if that is gone for good, "
+            "delete its indexes and `_miroir` on the node",
         )
     if marker.get("node") != client.name:
         raise ForeignNode(

@@ -52,7 +52,7 @@ def test_settings_are_checked_before_anything_is_sent(ready: Miroir, tmp_path: P
     (tmp_path / "settings.json").write_text('{"sortableAttribute": ["year"]}')
     done = ready("index", "create", "books", "-k", "id", "--settings", "settings.json")
     assert done.status == 6
-    assert "did you mean `sortableAttributes`?" in done.err
+    assert "settings.json: unknown setting `sortableAttribute`, did you mean `sortableAttributes`?" in done.err
     assert ready("index", "list", "--json").json == {"indexes": []}
 
 
