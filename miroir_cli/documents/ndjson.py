@@ -40,7 +40,7 @@ def read_ndjson(stream: Stream, *, position: int, line: int, stop: int | None, b
             read, parts, kept, line = read[cut + 1 :], [], 0, line + 1
         cut = read.rfind(b"\n")
         if cut >= 0:
-            data = b"".join((*parts, read[:cut]))
+            data = b"".join((*parts, memoryview(read)[:cut]))
             position += len(data) + 1
             chunk = _chunk(data, line, position)
             line += len(chunk.lines)
