@@ -7,7 +7,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from miroir_cli.errors import AuthenticationFailed, NodeRefusal, NodeUnavailable, WriteUnknown
@@ -20,7 +19,7 @@ from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.store.records import BatchRecord, InSync, Verdict
+    from miroir_cli.store.records import BatchRecord
 
 LOOKUP_PAUSE = 0.2
 
@@ -88,9 +87,12 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
         body=outgoing.body,
         batch=outgoing.batch,
     )
-    sending = Sending(cluster, index, intent, outgoing, above=await newest_known(cluster, intent))
+    above = await newest_known(cluster, intent) if intent.kind is WriteKind.SETTINGS else {}
+    sending = Sending(cluster, index, intent, outgoing, above=above)
     answers = await sending.run()
-    closed, marked = await cluster.store.close_intent(intent, partial(_judge, answers))
+    closed, marked = await cluster.store.close_intent(
+        intent, lambda current, in_sync: judge_sending(current, in_sync, answers)
+    )
     if marked.stale:
         await publish(cluster, index.uid)
     if closed.state is IntentState.OPEN:
@@ -112,12 +114,11 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
     )
 
 
-def _judge(answers: Answers, intent: Intent, in_sync: InSync) -> Verdict:
-    return judge_sending(intent, in_sync, answers)
-
-
 class Sending:
-    """The requests of one intent, to all its targets at once."""
+    """The requests of one intent, to all its targets at once.
+
+    `above`: for settings, which carry no metadata, each target's newest task that is another write's.
+    """
 
     def __init__(
         self, cluster: Cluster, index: Index, intent: Intent, outgoing: Outgoing, *, above: Mapping[NodeName, int]
@@ -213,7 +214,7 @@ class Sending:
             async with asyncio.timeout(self.cluster.patience.lookup):
                 while True:
                     with suppress(NodeUnavailable, NodeRefusal, AuthenticationFailed):
-                        found = await find_tasks(client, self.intent, above=self.above[client.name])
+                        found = await find_tasks(client, self.intent, above=self.above.get(client.name, -1))
                         if wanted in found:
                             return found[wanted]
                     await asyncio.sleep(LOOKUP_PAUSE)
