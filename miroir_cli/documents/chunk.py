@@ -19,10 +19,11 @@ class Reject:
 class Chunk:
     """Consecutive documents of one source, one JSON text a line and untouched.
 
-    `data`: the bytes that `lines` were cut from; empty lines are no documents. `numbers`: the line of the source at
-    which each begins, from 1. `end`: the position after the last one, as the format counts (bytes or records), at
-    which reading can begin again. `rejects`: what the format itself had to refuse. `encoded`: the lines are our own
-    encoding of typed values, so that they are valid JSON without repeated or hidden names.
+    `lines`: each with its line break, a single `\\n`, also the last one; empty ones are no documents. `data`: the bytes
+    that they were cut from. `numbers`: the line of the source at which each begins, from 1. `end`: the position after
+    the last one, as the format counts (bytes or records), at which reading can begin again. `rejects`: what the format
+    itself had to refuse. `encoded`: the lines are our own encoding of typed values, so that they are valid JSON without
+    repeated or hidden names.
     """
 
     data: bytes

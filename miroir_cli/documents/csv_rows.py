@@ -96,7 +96,7 @@ def read_csv(
             if record <= position:
                 continue
             try:
-                line = encode(_document(row, columns))
+                line = encode(_document(row, columns)) + b"\n"
             except (_Mistyped, UnicodeEncodeError) as error:
                 rejects.append(_reject(row, number, error))
                 line = b""
@@ -118,7 +118,7 @@ def read_csv(
 def _chunk(lines: Sequence[bytes], numbers: Sequence[int], end: int, rejects: Sequence[Reject]) -> Chunk:
     sound = [(line, number) for line, number in zip(lines, numbers, strict=True) if line]
     return Chunk(
-        data=b"\n".join(line for line, _ in sound),
+        data=b"".join(line for line, _ in sound),
         lines=[line for line, _ in sound],
         numbers=[number for _, number in sound],
         end=end,

@@ -66,7 +66,7 @@ def _count(cutter: Cutter, rejects: RejectsFile) -> tuple[Counter[ShardId], int]
     rejected = 0
     rejects.begin(None)
     while (cut := cutter.next(FIRST_SIZE)) is not None:
-        shards.update({ShardId(shard): len(bodies) for shard, bodies in enumerate(cut.batch.bodies)})
+        shards.update({ShardId(shard): count for shard, count in enumerate(cut.batch.counts)})
         rejected += len(cut.batch.rejects)
         rejects.add(cut.span.source, cut.batch.rejects)
     return shards, rejected

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Shards of a batch that were not stored, with a node's reason; with `body` only that document of the shard."""
+    """Shards of a batch that were not stored, with a node's reason; with `line` only that document."""
 
     shards: frozenset[ShardId]
     documents: int
     reason: str
-    body: bytes | None = None
+    line: bytes | None = None
 
 
 def describe(record: BatchRecord, failure: Failure, *, name: str) -> str:
@@ -43,8 +43,8 @@ def find_failed(cutter: Cutter, record: BatchRecord, failure: Failure) -> list[R
             shard = cutter.router.shard_of_line(line)
             if shard is None or shard not in failure.shards:
                 continue
-            if failure.body is not None and line.lstrip()[1:] != failure.body:
+            if failure.line is not None and line.lstrip() != failure.line:
                 continue
             reason = thoroughly_refused(line) or failure.reason
-            found.append(Reject(line=number, reason=reason, document=line))
+            found.append(Reject(line=number, reason=reason, document=line.removesuffix(b"\n")))
     return found

@@ -135,7 +135,7 @@ class Import:
         if leftover.missing or leftover.failed:
             batch = await asyncio.to_thread(self.cutter.cut_again, span_of(record))
             for shard, reason in leftover.failed.items():
-                self._fail(record.number, {shard: len(batch.bodies[shard])}, reason)
+                self._fail(record.number, {shard: batch.counts[shard]}, reason)
             if leftover.missing:
                 record, refused = await self.sender.send(record, batch, leftover.missing)
         await self._batch_taken(record, refused)
@@ -172,7 +172,7 @@ class Import:
         """A batch is in the queues, but for the documents that no node takes."""
         for document in refused:
             failure = Failure(
-                shards=frozenset((document.shard,)), documents=1, reason=document.reason, body=document.body
+                shards=frozenset((document.shard,)), documents=1, reason=document.reason, line=document.line
             )
             self._failures.setdefault(record.number, []).append(failure)
         self._taken[record.number] = record

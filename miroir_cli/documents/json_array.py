@@ -79,12 +79,12 @@ def read_json(stream: Stream, *, position: int, stop: int | None, block: int) ->
     size = 0
     try:
         for number, element in _elements(window, within=position > 0):
-            lines.append(element)
+            lines.append(element + b"\n")
             numbers.append(number)
             size += len(element)
             end = window.base + window.place
             if size >= block or (stop is not None and end >= stop):
-                yield Chunk(data=b"\n".join(lines), lines=lines, numbers=numbers, end=end)
+                yield Chunk(data=b"".join(lines), lines=lines, numbers=numbers, end=end)
                 lines, numbers, size = [], [], 0
             if stop is not None and end >= stop:
                 return
@@ -92,10 +92,10 @@ def read_json(stream: Stream, *, position: int, stop: int | None, block: int) ->
         shown = window.data[window.place : window.place + KEPT]
         reject = Reject(line=window.line, reason=f"{error}; nothing from here on was read", document=shown)
         end = window.base + len(window.data)
-        yield Chunk(data=b"\n".join(lines), lines=lines, numbers=numbers, end=end, rejects=(reject,))
+        yield Chunk(data=b"".join(lines), lines=lines, numbers=numbers, end=end, rejects=(reject,))
         return
     if lines:
-        yield Chunk(data=b"\n".join(lines), lines=lines, numbers=numbers, end=window.base + window.place)
+        yield Chunk(data=b"".join(lines), lines=lines, numbers=numbers, end=window.base + window.place)
 
 
 def _skip(stream: Stream, count: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from miroir_cli.documents.chunk import Chunk, Reject
@@ -38,29 +39,29 @@ def read_ndjson(stream: Stream, *, position: int, line: int, stop: int | None, b
             position += kept + cut + 1
             yield _too_long(parts[0], line, position)
             read, parts, kept, line = read[cut + 1 :], [], 0, line + 1
-        cut = read.rfind(b"\n")
-        if cut >= 0:
+        cut = read.rfind(b"\n") + 1
+        if cut > 0:
             data = b"".join((*parts, memoryview(read)[:cut]))
-            position += len(data) + 1
+            position += len(data)
             chunk = _chunk(data, line, position)
             line += len(chunk.lines)
             yield chunk
             parts, kept = [], 0
         if kept <= LONGEST:
-            parts.append(read[cut + 1 :])
-        kept += len(read) - cut - 1
+            parts.append(read[cut:])
+        kept += len(read) - cut
         if kept > LONGEST:
             del parts[1:]
     if kept > LONGEST:
         yield _too_long(parts[0], line, position + kept)
     elif data := b"".join(parts):
-        yield _chunk(data, line, position + len(data))
+        yield _chunk(data + b"\n", line, position + len(data))
 
 
 def _chunk(data: bytes, line: int, end: int) -> Chunk:
     if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
-    lines = data.split(b"\n")
+        data = data.replace(b"\r\n", b"\n")
+    lines = BytesIO(data).readlines()  # twice as fast as `split`
     return Chunk(data=data, lines=lines, numbers=range(line, line + len(lines)), end=end)
 
 

@@ -53,10 +53,10 @@ def read_parquet(stream: Stream, *, name: str, primary_key: str, position: int, 
             if start >= end:
                 continue
             table = arrow.Table.from_batches([rows.slice(start, end - start)]).cast(target, safe=False)
-            lines = [encode(document) for document in table.to_pylist(maps_as_pydicts="strict")]
+            lines = [encode(document) + b"\n" for document in table.to_pylist(maps_as_pydicts="strict")]
             first = row - rows.num_rows + start
             yield Chunk(
-                data=b"\n".join(lines),
+                data=b"".join(lines),
                 lines=lines,
                 numbers=range(first + 1, first + 1 + len(lines)),
                 end=first + len(lines),

@@ -17,7 +17,8 @@ import msgspec
 
 from miroir_cli.model import RESERVED_PREFIX
 
-KEY_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{1,511}", re.ASCII)
+LONGEST_KEY: Final = 511
+KEY_TEXT: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_KEY}}}", re.ASCII)
 """A primary key as text: what a string must match, and what every accepted integer looks like."""
 
 DEEPEST: Final = 127

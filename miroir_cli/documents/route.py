@@ -2,11 +2,12 @@
 
 Of a line only the primary key is decoded (and `_vectors`, `_geo` where there are any); the reserved field takes the
 place of the opening brace in the original bytes. What is rare is looked for once in a whole chunk, and only a chunk
-that may hold it is examined line by line.
+that may hold it is examined line by line. What is left to do for each line are calls into C over all of them.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ import xxhash
 from miroir_cli.documents.chunk import Chunk, Reject
 from miroir_cli.documents.refusals import (
     KEY_TEXT,
+    LONGEST_KEY,
     Pairs,
     geo_refused,
     key_refused,
@@ -28,16 +30,28 @@ from miroir_cli.documents.refusals import (
 )
 from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, spell_shard
 
-ESCAPED_ASCII: Final = re.compile(rb"\\u00[2-7]")
-"""A letter, digit or sign written as an escape: the only way to hide a name of plain ASCII."""
+RESERVED: Final = re.compile(RESERVED_PREFIX.encode())
+"""As a pattern: over a block it is found, or not, sooner than by `in`."""
+
+HIDDEN: Final = re.compile(rb"\\u00(?:5[fF]|6[9dDfF]|72)")
+"""A character of the reserved prefix written as an escape: the only way to hide a reserved name. Other names need no
+look at all, the decoder knows them however they are spelled."""
 
 UNUSUAL_NAME: Final = re.compile(r'[\\"\x00-\x1f]')
 """In a primary key's name: msgspec's structs have no such fields, so every line is read in full."""
 
 FIRST_BYTE: Final = itemgetter(0)
+REST: Final = itemgetter(slice(1, None))
 OPENING_BRACE: Final = ord("{")
 SAFE_INTEGER: Final = 2**63
-_RESERVED: Final = RESERVED_PREFIX.encode()
+DECODED: Final = 16 << 10
+"""Bytes of text decoded at a time: what comes out, to be thrown away, then stays in a processor's cache."""
+
+KEY_BYTES: Final = bytes(filter(lambda byte: KEY_TEXT.fullmatch(chr(byte)), range(128)))
+
+JOINED_A_SHARD: Final = 16 << 10
+"""Bytes of lines for each shard that are gathered before they are joined: while a processor's cache still has them, and
+not so few that joining them costs more than it saves."""
 
 
 def shard_of(key: str, shards: int) -> ShardId:
@@ -48,36 +62,68 @@ def shard_of(key: str, shards: int) -> ShardId:
 class Batch:
     """Routed documents of an index with a number of shards.
 
-    `bodies`: for each shard its documents without their opening braces. `hashes`: those of all distinct primary
-    keys. `size`: the bytes of the lines that the documents came in.
+    `hashes`: those of all distinct primary keys. `size`: the bytes of the lines that the documents came in.
     """
 
-    __slots__ = ("bodies", "documents", "hashes", "rejects", "size")
+    __slots__ = ("_counts", "_gathered", "_openings", "_pieces", "_waiting", "documents", "hashes", "rejects", "size")
 
     def __init__(self, shards: int) -> None:
-        self.bodies: list[list[bytes]] = [[] for _ in range(shards)]
+        self._openings = [f'{{"{SHARD_FIELD}":"{spell_shard(ShardId(shard))}",'.encode() for shard in range(shards)]
+        self._counts = [0] * shards
+        self._pieces: list[list[bytes]] = [[] for _ in range(shards)]
+        self._gathered: list[list[bytes]] = [[] for _ in range(shards)]
+        self._waiting = 0
         self.hashes: set[int] = set()
         self.rejects: list[Reject] = []
         self.documents = 0
         self.size = 0
 
+    def add(self, lines: Sequence[bytes], hashes: Sequence[int], *, size: int) -> None:
+        """Add documents, each beginning with its brace and ending with a line break, and the hashes of their keys."""
+        shards = len(self._gathered)
+        gather = [gathered.append for gathered in self._gathered]
+        for rest, hashed in zip(map(REST, lines), hashes, strict=True):
+            gather[hashed % shards](rest)
+        self.hashes.update(hashes)
+        self.documents += len(lines)
+        self.size += size
+        self._waiting += size
+        if self._waiting >= JOINED_A_SHARD * shards:
+            self._join()
+
+    def _join(self) -> None:
+        """Make the lines gathered so far into pieces of payloads."""
+        for shard, lines in enumerate(self._gathered):
+            if lines:
+                self._counts[shard] += len(lines)
+                self._pieces[shard].append(self._openings[shard].join((b"", *lines)))
+                lines.clear()
+        self._waiting = 0
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """How many documents each shard gets, repeated ones counted as often as they came."""
+        self._join()
+        return self._counts
+
     def distinct(self) -> dict[ShardId, int]:
         """How many distinct documents each shard gets; shards without any are left out."""
-        shards = len(self.bodies)
+        shards = len(self._gathered)
         if len(self.hashes) == self.documents:
-            counts = Counter(dict(enumerate(map(len, self.bodies))))
+            counts = Counter(dict(enumerate(self.counts)))
         else:
             counts = Counter(hashed % shards for hashed in self.hashes)
         return {ShardId(shard): counts[shard] for shard in range(shards) if counts[shard]}
 
     def payload(self, shards: Iterable[ShardId]) -> bytes:
         """The NDJSON body for a node that gets these shards, each document with the reserved field in front."""
-        parts: list[bytes] = []
-        for shard in sorted(shards):
-            if bodies := self.bodies[shard]:
-                opening = f'{{"{SHARD_FIELD}":"{spell_shard(shard)}",'.encode()
-                parts += (opening, (b"\n" + opening).join(bodies), b"\n")
-        return b"".join(parts)
+        self._join()
+        return b"".join([piece for shard in sorted(shards) for piece in self._pieces[shard]])
+
+    def lines(self, shard: ShardId) -> list[bytes]:
+        """A shard's documents as they came, each with its line break."""
+        added = len(self._openings[shard])
+        return [b"{%b\n" % line[added:] for line in self.payload((shard,)).split(b"\n")[:-1]]
 
 
 class Key:
@@ -112,6 +158,7 @@ class Router:
         self._embedders = embedders or {}
         self._unusual = UNUSUAL_NAME.search(primary_key) is not None
         self._keys: list[object] = []
+        self._encode = msgspec.json.Encoder().encode
         self._any = self._decoder(geo=geo, key_required=False)
         self._sound = self._decoder(geo=geo, key_required=True)
 
@@ -150,14 +197,7 @@ class Router:
                 if (key := self._examine(line, number, into)) is not None:
                     keys.append(key)
                     lines.append(line.lstrip())
-        hashes = list(map(xxhash.xxh64_intdigest, keys))
-        shards = self.shards
-        add = [bodies.append for bodies in into.bodies]
-        for line, hashed in zip(lines, hashes, strict=True):
-            add[hashed % shards](line[1:])
-        into.hashes.update(hashes)
-        into.documents += len(keys)
-        into.size += len(chunk.data)
+        into.add(lines, list(map(xxhash.xxh64_intdigest, keys)), size=len(chunk.data))
 
     def _sound_keys(self, chunk: Chunk) -> list[bytes] | None:
         """The text of every line's key, when each line is a document with exactly one and nothing is in doubt."""
@@ -173,24 +213,23 @@ class Router:
         if len(keys) != len(chunk.lines) or set(map(FIRST_BYTE, chunk.lines)) != {OPENING_BRACE}:
             return None
         if kinds == {int} and min(keys) > 0 and max(keys) < SAFE_INTEGER:
-            return list(map(b"%d".__mod__, keys))
-        if kinds == {str} and all(map(KEY_TEXT.fullmatch, keys)):
-            return list(map(str.encode, keys))
-        return None
+            return self._encode(keys)[1:-1].split(b",")  # a third of the time of `b"%d" % key`
+        return _key_texts(keys) if kinds == {str} else None
 
     def _may_be_sound(self, chunk: Chunk) -> bool:
         """Whether nothing in the chunk calls for a second look: reserved names, hidden names, broken UTF-8."""
         data = chunk.data
-        if self._unusual or (b"_" in data and _RESERVED in data):  # one byte is found several times as fast
+        if self._unusual or (b"_" in data and RESERVED.search(data)):  # one byte is found many times as fast
             return False
         if chunk.encoded:
             return True
-        if b"\\" in data and b"\\u00" in data and ESCAPED_ASCII.search(data):
+        if b"\\" in data and HIDDEN.search(data):
             return False
         return data.isascii() or _is_utf8(data)
 
     def _examine(self, line: bytes, number: int, into: Batch) -> bytes | None:
         """The text of the key of one line of a doubtful chunk; None, with a reject if there is a line, without one."""
+        line = line.removesuffix(b"\n")
         if not line or line.isspace():
             return None
         try:
@@ -198,7 +237,7 @@ class Router:
                 raise _Refused("not valid UTF-8")
             self._keys.clear()
             self._any.decode(line)
-            if self._unusual or _RESERVED in line or ESCAPED_ASCII.search(line) or self._keys == [0]:
+            if self._unusual or RESERVED.search(line) or HIDDEN.search(line) or self._keys == [0]:
                 self._keys[:] = self._exact_keys(line)
             if len(self._keys) != 1:
                 often = f"occurs {len(self._keys)} times" if self._keys else "is missing"
@@ -220,18 +259,18 @@ class Router:
         earlier, later = Batch(self.shards), Batch(self.shards)
         odd = 0
         for shard in shards:
-            bodies = batch.bodies[shard]
-            middle = (len(bodies) + odd) // 2
-            odd ^= len(bodies) & 1  # of shards with a single document, every other one goes to the first half
-            for half, part in ((earlier, bodies[:middle]), (later, bodies[middle:])):
-                half.bodies[shard] = part
-                half.documents += len(part)
-                half.size += sum(map(len, part))
-                for body in part:
-                    key = self._examine(b"{" + body, 0, half)
-                    assert key is not None
-                    half.hashes.add(xxhash.xxh64_intdigest(key))
+            lines = batch.lines(shard)
+            middle = (len(lines) + odd) // 2
+            odd ^= len(lines) & 1  # of shards with a single document, every other one goes to the first half
+            for half, part in ((earlier, lines[:middle]), (later, lines[middle:])):
+                half.add(part, list(map(self._hash, part)), size=sum(map(len, part)))
         return earlier, later
+
+    def _hash(self, line: bytes) -> int:
+        """The hash of the key of a line that was found to be sound."""
+        key = self._examine(line, 0, Batch(0))
+        assert key is not None
+        return xxhash.xxh64_intdigest(key)
 
     def _exact_keys(self, line: bytes) -> list[object]:
         """All the primary keys of a line, from a full reading of it. It may have no reserved names."""
@@ -256,9 +295,22 @@ def _reason(error: Exception) -> str:
     return f"malformed JSON: {str(error).removeprefix('JSON is malformed: ')}"
 
 
+def _key_texts(keys: Sequence[str]) -> list[bytes] | None:
+    """Keys as bytes; None when one of them is none that Meilisearch accepts."""
+    joined = "\n".join(keys).encode()
+    texts = joined.split(b"\n")
+    if joined.translate(None, KEY_BYTES) != b"\n" * (len(keys) - 1):
+        return None
+    return texts if all(texts) and max(map(len, texts)) <= LONGEST_KEY else None
+
+
 def _is_utf8(data: bytes) -> bool:
+    view = memoryview(data)
+    place = 0
     try:
-        data.decode()
+        while place < len(view):
+            end = place + DECODED
+            place += codecs.utf_8_decode(view[place:end], "strict", end >= len(view))[1]
     except UnicodeDecodeError:
         return False
     return True

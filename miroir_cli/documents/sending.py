@@ -39,10 +39,10 @@ def _pause(state: RetryCallState) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedDocument:
-    """A single document that every node refuses, as its shard's line without the opening brace."""
+    """A single document that every node refuses."""
 
     shard: ShardId
-    body: bytes
+    line: bytes
     reason: str
 
 
@@ -113,7 +113,7 @@ class Sender:
                 InQueue(
                     batch=record.number,
                     shards=taken,
-                    documents={shard: len(batch.bodies[shard]) for shard in taken},
+                    documents={shard: batch.counts[shard] for shard in taken},
                     sizes=written.bytes_sent,
                 ),
             )
@@ -127,10 +127,9 @@ class Sender:
             raise written.error or MiroirError(f"the nodes refused a batch: {written.reason}")
         if written.too_large:
             self.sizing.too_large()
-        documents = [(shard, body) for shard in sorted(written.refused) for body in batch.bodies[shard]]
-        if len(documents) == 1:
-            shard, body = documents[0]
-            return record, [RefusedDocument(shard=shard, body=body, reason=written.reason or "refused")]
+        if sum(batch.counts[shard] for shard in written.refused) == 1:
+            ((shard, line),) = [(shard, line) for shard in written.refused for line in batch.lines(shard)]
+            return record, [RefusedDocument(shard=shard, line=line, reason=written.reason or "refused")]
         refused: list[RefusedDocument] = []
         for half in self.router.halves(batch, written.refused):
             record, more = await self.send(record, half, frozenset(half.distinct()))

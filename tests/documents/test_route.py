@@ -33,14 +33,15 @@ documents = st.builds(lambda fields, key: {**fields, "id": key}, st.dictionaries
 
 def routed(*lines: bytes, router: Router = ROUTER) -> Batch:
     batch = Batch(router.shards)
-    chunk = Chunk(data=b"\n".join(lines), lines=lines, numbers=range(1, len(lines) + 1), end=0)
+    ended = [line + b"\n" for line in lines]
+    chunk = Chunk(data=b"".join(ended), lines=ended, numbers=range(1, len(lines) + 1), end=0)
     router.route(chunk, batch)
     return batch
 
 
 def stored(batch: Batch) -> list[dict[str, Any]]:
     """What the nodes would store, all shards together."""
-    payload = batch.payload(ShardId(shard) for shard in range(len(batch.bodies)))
+    payload = batch.payload(ShardId(shard) for shard in range(len(batch.counts)))
     return [msgspec.json.decode(line) for line in payload.splitlines()]
 
 
@@ -126,11 +127,15 @@ KEY = "expected an integer, or a string of letters, digits, `-` and `_` shorter 
         (b'{"id":"a b"}', f'primary key `id` is `"a b"`, {KEY}'),
         (b'{"id":" a"}', f'primary key `id` is `" a"`, {KEY}'),
         (b'{"id":"a\\n"}', f'primary key `id` is `"a\\n"`, {KEY}'),
+        (b'{"id":"a\\nb"}', f'primary key `id` is `"a\\nb"`, {KEY}'),
+        (b'{"id":"a,b"}', f'primary key `id` is `"a,b"`, {KEY}'),
+        (b'{"id":"' + b"a" * 512 + b'"}', f'primary key `id` is `"{"a" * 49}...`, {KEY}'),
         (b'{"id":""}', f'primary key `id` is `""`, {KEY}'),
         ('{"id":"é"}'.encode(), f'primary key `id` is `"é"`, {KEY}'),
         (b'{"id":[1]}', f"primary key `id` is `[1]`, {KEY}"),
         (b'{"id":1,"id":2}', "primary key `id` occurs 2 times"),
         (rb'{"id":1,"\u0069d":2}', "primary key `id` occurs 2 times"),
+        (rb'{"id":1,"i\u0064":2}', "primary key `id` occurs 2 times"),
         (b"[1]", "not a JSON object"),
         (b'"text"', "not a JSON object"),
         (b"null", "not a JSON object"),
@@ -188,6 +193,8 @@ def test_what_a_node_would_refuse_is_refused_with_its_line_and_the_reason(line: 
         b'{"id":1,"a":{"_miroir_x":1}}',
         b'{"id":1,"note":"_miroir_"}',
         b'{"id":1,"note":"\\u0041 -0"}',
+        b'{"id":1,"note":"\\u003cp\\u003e \\u005fmiroir_"}',
+        rb'{"id":1,"\u005fmiro":2,"_miroi\u0072":3}',
         b'{"id":1,"_geo":null}',
         b'{"id":1,"_geo":{"lat":"+1.e2","lng":".5"}}',
         b'{"id":1,"_vectors":{"words":[[1,2],[3,4]],"other":[1,"x"]}}',
@@ -198,6 +205,38 @@ def test_what_a_node_accepts_is_accepted(line: bytes) -> None:
     batch = routed(line)
     assert batch.rejects == []
     assert batch.documents == 1
+
+
+@pytest.mark.parametrize("place", range(len("_miroir_")))
+def test_no_character_of_a_reserved_name_can_be_hidden(place: int) -> None:
+    name = "_miroir_"
+    for digits in (f"{ord(name[place]):04x}", f"{ord(name[place]):04X}"):
+        hidden = f"{name[:place]}\\u{digits}{name[place + 1 :]}"
+        assert reason(f'{{"id":1,"{hidden}x":1}}'.encode()).startswith("the field `_miroir_x` is reserved")
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_long_text_of_wide_characters_is_accepted_and_one_bad_byte_in_it_refused(shift: int) -> None:
+    line = b'{"id":1,"x":"' + b"x" * shift + "é東🙂".encode() * 4000 + b'"}'
+    assert routed(line).documents == 1
+    assert reason(line[:-5] + line[-4:]) == "not valid UTF-8"
+
+
+def test_a_batch_keeps_its_order_over_many_chunks() -> None:
+    batch, lines = Batch(2), [b'{"id":%d,"x":"%s"}\n' % (number, b"x" * 5000) for number in range(30)]
+    router = Router(primary_key="id", shards=2)
+    for number, line in enumerate(lines):
+        router.route(Chunk(data=line, lines=[line], numbers=[number], end=number), batch)
+        if number % 7 == 3:
+            assert sum(batch.counts) == number + 1
+    for shard in map(ShardId, range(2)):
+        mine = [line for number, line in enumerate(lines) if shard_of(str(number), 2) == shard]
+        assert batch.lines(shard) == mine
+        payload = b"".join(
+            line.replace(b"{", b'{"%s":"%s",' % (SHARD_FIELD.encode(), spell_shard(shard).encode())) for line in mine
+        )
+        assert batch.payload([shard]) == payload
+        assert batch.counts[shard] == batch.distinct()[shard] == len(mine)
 
 
 def test_an_index_without_geo_takes_any_geo() -> None:
@@ -217,7 +256,7 @@ def test_halves_are_the_whole_in_order_and_smaller(ids: list[int]) -> None:
     assert 0 < earlier.documents < batch.documents
     assert earlier.documents + later.documents == batch.documents
     for shard in range(SHARDS):
-        assert earlier.bodies[shard] + later.bodies[shard] == batch.bodies[shard]
+        assert earlier.lines(ShardId(shard)) + later.lines(ShardId(shard)) == batch.lines(ShardId(shard))
     for half in (earlier, later):
         assert sum(half.distinct().values()) == len({one["id"] for one in stored(half)})
 
