@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from miroir_cli.documents.chunk import Chunk
+from miroir_cli.documents.columns import JsonColumns
 from miroir_cli.documents.sources import SourceBroken
 from miroir_cli.errors import PrimaryKeyRequired, ReservedField, SourceInvalid
 from miroir_cli.model import RESERVED_PREFIX
@@ -43,7 +42,7 @@ def read_parquet(stream: Stream, *, name: str, primary_key: str, position: int, 
     while group < file.num_row_groups and row + file.metadata.row_group(group).num_rows <= position:
         row += file.metadata.row_group(group).num_rows
         group += 1
-    encode = msgspec.json.Encoder(decimal_format="number").encode
+    columns = JsonColumns()
     target = arrow.schema([field.with_type(_exact(arrow, field.type)) for field in schema])
     try:
         for rows in file.iter_batches(ROWS, row_groups=range(group, file.num_row_groups)):
@@ -52,8 +51,8 @@ def read_parquet(stream: Stream, *, name: str, primary_key: str, position: int, 
             row += rows.num_rows
             if start >= end:
                 continue
-            table = arrow.Table.from_batches([rows.slice(start, end - start)]).cast(target, safe=False)
-            lines = [encode(document) + b"\n" for document in table.to_pylist(maps_as_pydicts="strict")]
+            rows.validate(full=True)  # text that is not UTF-8
+            lines = columns.lines(rows.slice(start, end - start).cast(target, safe=False))
             first = row - rows.num_rows + start
             yield Chunk(
                 data=b"".join(lines),
@@ -93,7 +92,7 @@ def _holds_binary(arrow: Any, kind: Any) -> bool:
 
 
 def _exact(arrow: Any, kind: Any) -> Any:
-    """The type to read a column as: Python's times end at microseconds, and dictionaries are spelled out."""
+    """The type to read a column as: Python's times end at microseconds, text and lists are of one kind."""
     types = arrow.types
     if types.is_timestamp(kind):
         return arrow.timestamp("us", tz=kind.tz)
@@ -101,6 +100,8 @@ def _exact(arrow: Any, kind: Any) -> Any:
         return arrow.time64("us")
     if types.is_duration(kind):
         return arrow.duration("us")
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return arrow.string()
     if types.is_dictionary(kind):
         return _exact(arrow, kind.value_type)
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
