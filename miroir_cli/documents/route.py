@@ -30,8 +30,7 @@ from miroir_cli.documents.refusals import (
 )
 from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, spell_shard
 
-RESERVED: Final = re.compile(RESERVED_PREFIX.encode())
-"""As a pattern: over a block it is found, or not, sooner than by `in`."""
+RESERVED: Final = RESERVED_PREFIX.encode()
 
 HIDDEN: Final = re.compile(rb"\\u00(?:5[fF]|6[9dDfF]|72)")
 """A character of the reserved prefix written as an escape: the only way to hide a reserved name. Other names need no
@@ -219,11 +218,12 @@ class Router:
     def _may_be_sound(self, chunk: Chunk) -> bool:
         """Whether nothing in the chunk calls for a second look: reserved names, hidden names, broken UTF-8."""
         data = chunk.data
-        if self._unusual or (b"_" in data and RESERVED.search(data)):  # one byte is found many times as fast
+        # One byte is found many times as fast as a word, and a word from the end more than twice as fast as by `in`.
+        if self._unusual or (b"_" in data and data.rfind(RESERVED) >= 0):
             return False
         if chunk.encoded:
             return True
-        if b"\\" in data and HIDDEN.search(data):
+        if b"\\" in data and data.rfind(b"\\u00") >= 0 and HIDDEN.search(data):
             return False
         return data.isascii() or _is_utf8(data)
 
@@ -237,7 +237,7 @@ class Router:
                 raise _Refused("not valid UTF-8")
             self._keys.clear()
             self._any.decode(line)
-            if self._unusual or RESERVED.search(line) or HIDDEN.search(line) or self._keys == [0]:
+            if self._unusual or RESERVED in line or HIDDEN.search(line) or self._keys == [0]:
                 self._keys[:] = self._exact_keys(line)
             if len(self._keys) != 1:
                 often = f"occurs {len(self._keys)} times" if self._keys else "is missing"
