@@ -44,13 +44,14 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One Meilisearch server as the topology file names it."""
+    """One Meilisearch server as the topology file names it. A drained one stays in the file and gets no shards."""
 
     name: NodeName
     url: str
     group: str = "main"
     zone: str | None = None
     weight: float = 1.0
+    drained: bool = False
     key: Secret | None = None
 
 
@@ -77,7 +78,8 @@ class Index:
     """What is fixed when an index is created, and the user's own settings.
 
     `incarnation` counts creations under one uid, so that nothing meant for a deleted index reaches its successor.
-    `settings` are the user's; what the nodes get on top of them is `indexes/settings.py`'s business.
+    `replicas` follows `[cluster] replicas` of the topology file unless `own_replicas` says that the index was created
+    with a number of its own. `settings` are the user's; what the nodes get on top of them is `indexes/settings.py`'s business.
     """
 
     uid: IndexUid
@@ -88,6 +90,7 @@ class Index:
     tie_break: bool = True
     settings: Json = field(default_factory=dict)
     created_at: int = 0
+    own_replicas: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,7 @@ async def plan_index(
         primary_key=primary_key,
         shards=count,
         replicas=replicas if replicas is not None else defaults.replicas,
+        own_replicas=replicas is not None,
         tie_break=tie_break,
         settings=validate(dict(settings or {}), source=source),
     )

@@ -83,15 +83,26 @@ def capacities(nodes: Sequence[Node], *, shards: int, replicas: int) -> dict[Nod
 
 
 def require_enough_nodes(nodes: Sequence[Node], replicas: int) -> None:
-    """Raise TopologyInvalid when one group's nodes are too few for `replicas` copies of a shard."""
-    if len(nodes) >= replicas:
+    """Raise TopologyInvalid when one group's nodes, without the drained ones, are too few for `replicas` copies."""
+    if sum(not node.drained for node in nodes) >= max(1, replicas):
         return
     group = f"group `{nodes[0].group}`" if nodes else "the cluster"
-    count = f"{len(nodes)} node" if len(nodes) == 1 else f"{len(nodes)} nodes"
     raise TopologyInvalid(
-        f"{group} has {count}, too few for {replicas} replicas of each shard on different nodes",
+        f"{group} has {count_of_active(nodes)}, too few for {replicas} replicas of each shard on different nodes",
         hint=f"add nodes to {group}, or lower `cluster.replicas`",
     )
+
+
+def count_of_active(nodes: Sequence[Node]) -> str:
+    """How many of one group's nodes take shards, in words that name the drained ones."""
+    drained = sorted(node.name for node in nodes if node.drained)
+    active = len(nodes) - len(drained)
+    count = "1 node" if active == 1 else f"{active} nodes"
+    if not drained:
+        return count
+    names = ", ".join(f"`{name}`" for name in drained)
+    verb = "is" if len(drained) == 1 else "are"
+    return f"{count} that {'takes' if active == 1 else 'take'} shards ({names} {verb} drained)"
 
 
 def extras(capacity: Mapping[NodeName, Capacity], total: int) -> int:

@@ -27,8 +27,8 @@ url = {state}   # relative to this file
 
 NODE_COMMENTS = """
 # One table for each node. Optional: group (default "main"; every group holds every shard, and a search asks one of
-# them), zone (copies of a shard go to different zones), weight (share of the shards, default 1.0), key_env, key_file,
-# key_command.
+# them), zone (copies of a shard go to different zones), weight (share of the shards, default 1.0), drained (true: the
+# node stays here and gets no shards), key_env, key_file, key_command.
 """
 
 KEY_EXAMPLES = {
@@ -80,6 +80,8 @@ def node_values(node: Node, defaults: Secret | None = None) -> dict[str, str]:
         values["zone"] = quoted(node.zone)
     if node.weight != 1.0:
         values["weight"] = repr(float(node.weight))
+    if node.drained:
+        values["drained"] = "true"
     if node.key is not None and node.key != defaults:
         named = {"key_env": node.key.env, "key_file": node.key.file, "key_command": node.key.command}
         values.update({key: quoted(value) for key, value in named.items() if value is not None})
@@ -100,6 +102,7 @@ EXAMPLE = render_topology(
         Node(name=NodeName("n2"), url="http://10.0.0.2:7700", group="a", zone="eu-2", weight=2.0),
         Node(name=NodeName("n3"), url="http://10.0.1.1:7700", group="b", key=Secret(file="n3.key")),
         Node(name=NodeName("n4"), url="http://10.0.1.2:7700", group="b"),
+        Node(name=NodeName("n5"), url="http://10.0.1.3:7700", group="b", drained=True),
     ),
 )
-"""A topology file with every key in it: two groups of two nodes, each with two replicas of every shard."""
+"""A topology file with every key in it: two groups, each with two replicas of every shard on the nodes not drained."""

@@ -23,7 +23,7 @@ from miroir_cli.model import Node, Secret, group_of
 from miroir_cli.topology.example import EXAMPLE, node_values, render_node, render_topology
 from miroir_cli.topology.keys import key_file_is_open, resolve_key
 from miroir_cli.topology.save import write_whole
-from miroir_cli.topology.schema import ClusterSettings, parse
+from miroir_cli.topology.schema import SECRETS, ClusterSettings, parse
 
 __all__ = [
     "EXAMPLE",
@@ -43,6 +43,7 @@ LARGEST_FILE = 1024 * 1024
 NO_TOPOLOGY_HINT = "run `miroir init` to write one, or name it with --topology"
 
 HEADER = re.compile(r"[ \t]*\[")
+CLUSTER_HEADER = re.compile(r"""[ \t]*\[[ \t]*(cluster|"cluster"|'cluster')[ \t]*\]""")
 NODES_HEADER = re.compile(r"""[ \t]*\[\[[ \t]*(nodes|"nodes"|'nodes')[ \t]*\]\]""")
 
 
@@ -67,6 +68,11 @@ class Topology:
             raise TopologyInvalid(
                 f"{self.path}: `state.url` names the home folder of a user that does not exist", hint="write its path"
             ) from None
+
+    @property
+    def active_nodes(self) -> tuple[Node, ...]:
+        """The nodes that take shards: all but the drained ones."""
+        return tuple(node for node in self.nodes if not node.drained)
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises `NotFound` with the likely one."""
@@ -198,9 +204,7 @@ class TopologyDocument:
 
     def add_node(self, node: Node) -> None:
         """Add a node below the last one; options at their defaults are left out, also the key that all nodes have."""
-        written = self._content.get("defaults", {})
-        defaults = Secret(env=written.get("key_env"), file=written.get("key_file"), command=written.get("key_command"))
-        values: dict[str, Any] = _values(node_values(node, defaults))
+        values = self._node_values(node)
         content = {**self._content, "nodes": [*self._content.get("nodes", []), values]}
         if self._has_inline_nodes():
             self._edit(content, lambda nodes: nodes.append(_inline(values)))
@@ -211,7 +215,7 @@ class TopologyDocument:
         if at and not lines[at - 1].endswith("\n"):
             before = ["\n", "\n"]
         after = ["\n"] if at < len(lines) else []
-        added = [*before, *render_node(node, defaults=defaults).splitlines(keepends=True), *after]
+        added = [*before, *render_node(node, defaults=self._defaults()).splitlines(keepends=True), *after]
         self._replace(content, [*lines[:at], *self._as_written(added), *lines[at:]])
 
     def remove_node(self, name: str) -> None:
@@ -233,9 +237,42 @@ class TopologyDocument:
             content.pop("nodes")
         self._replace(content, [*lines[:start], *lines[end:]])
 
-    def change_node(self, name: str, **keys: str | float | None) -> None:
+    def change_node(self, name: str, **keys: str | float | bool | None) -> None:
         """Set keys of a node; None takes a key out. Raises `NotFound` with the likely one."""
+        self._change(self._position(name), keys)
+
+    def replace_node(self, name: str, node: Node) -> None:
+        """Make one node another: its table stays where it is with its comments, the keys that differ change.
+
+        Raises `NotFound` with the likely one.
+        """
         position = self._position(name)
+        replaced = self.topology().nodes[position]
+        before, after = self._node_values(replaced), self._node_values(node)
+        obsolete = {*before, *(SECRETS if node.key != replaced.key else ())} - {*after}
+        gone = {key: None for key in self._content["nodes"][position] if key in obsolete}
+        self._change(position, {**gone, **{key: value for key, value in after.items() if before.get(key) != value}})
+
+    def set_cluster(self, key: str, value: str | int) -> None:
+        """Set a key of the `[cluster]` table, which is written at the top when it is missing."""
+        before = self._content.get("cluster", {})
+        content = {**self._content, "cluster": {**before, key: value}}
+        lines = self._lines()
+        start = next((number for number, line in enumerate(lines) if CLUSTER_HEADER.match(line)), None)
+        if key in before or ("cluster" in self._content and start is None):
+            document = tomlkit.parse(self.text)
+            document["cluster"][key] = value
+            self._replace(content, [tomlkit.dumps(document)], table="cluster")
+            return
+        added, end = [f"{key} = {tomlkit.item(value).as_string()}\n"], 0
+        if start is None:
+            added = ["[cluster]\n", *added, "\n"]
+        else:
+            end = _end_of_table(lines, start)
+            added = added if lines[end - 1].endswith("\n") else ["\n", *added]
+        self._replace(content, [*lines[:end], *self._as_written(added), *lines[end:]], table="cluster")
+
+    def _change(self, position: int, keys: Mapping[str, str | float | bool | None]) -> None:
         for key, value in keys.items():
             nodes = [dict(node) for node in self._content["nodes"]]
             present = key in nodes[position]
@@ -277,6 +314,15 @@ class TopologyDocument:
         self.topology().node(name)
         return next(i for i, node in enumerate(self._content["nodes"]) if node["name"] == name)
 
+    def _defaults(self) -> Secret:
+        """The key that all nodes have that name none of their own."""
+        written = self._content.get("defaults", {})
+        return Secret(env=written.get("key_env"), file=written.get("key_file"), command=written.get("key_command"))
+
+    def _node_values(self, node: Node) -> dict[str, Any]:
+        """The keys of a node that are not at their defaults."""
+        return _values(node_values(node, self._defaults()))
+
     def _lines(self) -> list[str]:
         return self.text.splitlines(keepends=True)
 
@@ -293,11 +339,7 @@ class TopologyDocument:
         starts = [number for number, line in enumerate(lines) if NODES_HEADER.match(line)]
         if position >= len(starts):
             raise self._not_understood()
-        start = starts[position]
-        end = next((n for n in range(start + 1, len(lines)) if HEADER.match(lines[n])), len(lines))
-        while end > start + 1 and _is_blank_or_comment(lines[end - 1]):
-            end -= 1
-        return start, end
+        return starts[position], _end_of_table(lines, starts[position])
 
     def _end_of_nodes(self, lines: list[str]) -> int:
         """Where another node goes: after the last one, above the comment of the table that follows it."""
@@ -315,21 +357,29 @@ class TopologyDocument:
         change(document["nodes"])
         self._replace(content, [tomlkit.dumps(document)])
 
-    def _replace(self, content: dict[str, Any], lines: list[str]) -> None:
+    def _replace(self, content: dict[str, Any], lines: list[str], *, table: str = "nodes") -> None:
         text = "".join(lines)
         try:
             found = _unwrap(self.path, _parse_toml(self.path, text))
         except TopologyInvalid:
-            raise self._not_understood() from None
+            raise self._not_understood(table) from None
         if found != content:
-            raise self._not_understood()
+            raise self._not_understood(table)
         self.text, self._content = text, content
 
-    def _not_understood(self) -> TopologyInvalid:
+    def _not_understood(self, table: str = "nodes") -> TopologyInvalid:
         return TopologyInvalid(
-            f"`nodes` in `{self.path}` is written in a way that cannot be edited here",
+            f"`{table}` in `{self.path}` is written in a way that cannot be edited here",
             hint="edit the file by hand, then run `miroir rebalance run`",
         )
+
+
+def _end_of_table(lines: list[str], start: int) -> int:
+    """Where another key of the table goes whose header is at `start`: after its last key."""
+    end = next((number for number in range(start + 1, len(lines)) if HEADER.match(lines[number])), len(lines))
+    while end > start + 1 and _is_blank_or_comment(lines[end - 1]):
+        end -= 1
+    return end
 
 
 def _is_blank_or_comment(line: str) -> bool:
@@ -347,7 +397,7 @@ def _inline(values: Mapping[str, Any]) -> Any:
     return table
 
 
-def _set(position: int, key: str, value: str | float | None, nodes: Any) -> None:
+def _set(position: int, key: str, value: str | float | bool | None, nodes: Any) -> None:
     if value is None:
         nodes[position].pop(key, None)
     else:

@@ -23,7 +23,7 @@ Fulkerson, Busacker and Gowen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import log
 
@@ -64,14 +64,11 @@ def place(
     """The placement of all groups together: for each shard `replicas` nodes of every group.
 
     `current` may be anything, also from other nodes, weights, zones or numbers of replicas; nodes in it that are
-    not in `nodes` have vanished, and nodes that changed their group count in the new one. Raises TopologyInvalid
-    when a group has fewer nodes than `replicas`, or when there is no node.
+    not in `nodes` have vanished, and nodes that changed their group count in the new one. Drained nodes get nothing.
+    Raises TopologyInvalid when a group has fewer nodes that are not drained than `replicas`, or when there is no node.
     """
-    if not nodes:
-        require_enough_nodes(nodes, replicas)
     result: dict[ShardId, set[NodeName]] = {ShardId(shard): set() for shard in range(shards)}
-    for members in group_of(nodes).values():
-        group = _Group(members, shards=shards, replicas=replicas, current=current)
+    for group in _groups(nodes, shards=shards, replicas=replicas, current=current):
         for shard, names in enumerate(group.place()):
             result[ShardId(shard)].update(names)
     return {shard: frozenset(names) for shard, names in result.items()}
@@ -120,10 +117,15 @@ def minimum_moves(*, shards: int, nodes: Sequence[Node], replicas: int, current:
     groups. `place` needs more only when every replica that has to leave is of a shard that the nodes with room
     already hold, so that other shards have to make way; it then needs as few as possible.
     """
-    return sum(
-        _Group(members, shards=shards, replicas=replicas, current=current).fewest_moves()
-        for members in group_of(nodes).values()
-    )
+    return sum(group.fewest_moves() for group in _groups(nodes, shards=shards, replicas=replicas, current=current))
+
+
+def _groups(nodes: Sequence[Node], *, shards: int, replicas: int, current: Placement) -> Iterator[_Group]:
+    """The groups of the nodes that are not drained."""
+    for members in list(group_of(nodes).values()) or [()]:
+        require_enough_nodes(members, replicas)
+        active = [node for node in members if not node.drained]
+        yield _Group(active, shards=shards, replicas=replicas, current=current)
 
 
 class _Group:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from miroir_cli.errors import TopologyInvalid
 from miroir_cli.model import Node, NodeName, Secret, group_of
+from miroir_cli.topology.capacity import count_of_active
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -80,6 +81,12 @@ class _Table:
         if not 0 < value <= HEAVIEST:
             self.fail(key, f"is {_kind(value)}, expected one above 0 and at most {HEAVIEST:,}")
         return float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self._value(key, False)
+        if not isinstance(value, bool):
+            self.fail(key, f"is {_kind(value)}, expected true or false")
+        return value
 
     def secret(self) -> Secret | None:
         given = {key: self.text(key) for key in SECRETS}
@@ -183,6 +190,7 @@ def _node(table: _Table, default_key: Secret | None) -> Node:
     group = table.text("group", "main")
     zone = table.text("zone")
     weight = table.positive("weight", 1.0)
+    drained = table.flag("drained")
     key = table.secret()
     table.end()
     assert name is not None and url is not None and group is not None
@@ -190,7 +198,15 @@ def _node(table: _Table, default_key: Secret | None) -> Node:
         if value is not None and not NAME.fullmatch(value):
             table.fail(key_name, f"is `{value}`, expected letters, digits, `.`, `_` and `-`")
     _check_url(url, lambda problem, hint: table.fail("url", problem, hint=hint))
-    return Node(name=NodeName(name), url=url.rstrip("/"), group=group, zone=zone, weight=weight, key=key or default_key)
+    return Node(
+        name=NodeName(name),
+        url=url.rstrip("/"),
+        group=group,
+        zone=zone,
+        weight=weight,
+        drained=drained,
+        key=key or default_key,
+    )
 
 
 def _check_url(url: str, fail: Callable[[str, str | None], NoReturn]) -> None:
@@ -228,11 +244,10 @@ def _check_together(root: _Table, cluster: ClusterSettings, nodes: tuple[Node, .
     _distinct(root, nodes, "url", lambda node: normal_url(node.url))
     groups = group_of(nodes)
     for group, members in groups.items():
-        if cluster.replicas > len(members):
+        if cluster.replicas > sum(not node.drained for node in members):
             where = "the cluster" if len(groups) == 1 else f"group `{group}`"
-            count = "1 node" if len(members) == 1 else f"{len(members)} nodes"
             raise TopologyInvalid(
-                f"{root.source}: `cluster.replicas` is {cluster.replicas}, {where} has {count}",
+                f"{root.source}: `cluster.replicas` is {cluster.replicas}, {where} has {count_of_active(members)}",
                 hint="add nodes, or lower replicas: each replica of a shard needs a node of its own",
             )
     copies = cluster.replicas * len(groups)

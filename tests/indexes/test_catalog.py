@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from miroir_cli.errors import (
     Refused,
     ReservedField,
     SettingsInvalid,
+    TopologyInvalid,
     UsageError,
 )
 from miroir_cli.indexes.catalog import create_index, delete_index, list_indexes, plan_index, show_index
@@ -92,6 +94,25 @@ async def test_what_is_wrong_is_said_before_anything_is_sent(
             with pytest.raises(error):
                 await plan_index(cluster, UID, **options)
             assert await requests_made(cluster) == {"n1": -1, "n2": -1}
+
+
+async def test_a_drained_node_gets_no_part_of_a_new_index(tmp_path: Path) -> None:
+    with world_of(tmp_path, nodes=3, shards=6) as world:
+        async with world.cluster() as cluster:
+            first, *others = cluster.topology.nodes
+            cluster.topology = replace(cluster.topology, nodes=(replace(first, drained=True), *others))
+            planned = await plan_index(cluster, UID, primary_key="id")
+            assert {name for names in planned.placement.values() for name in names} == {node.name for node in others}
+            with pytest.raises(TopologyInvalid, match=rf"\(`{first.name}` is drained\), too few for 3 replicas"):
+                await plan_index(cluster, UID, primary_key="id", replicas=3)
+
+
+async def test_an_index_knows_whether_its_number_of_replicas_is_its_own(tmp_path: Path) -> None:
+    with world_of(tmp_path, nodes=3, shards=6) as world:
+        async with world.cluster() as cluster:
+            own = await plan_index(cluster, UID, primary_key="id", replicas=2)
+            follows = await plan_index(cluster, UID, primary_key="id")
+            assert (own.index.own_replicas, follows.index.own_replicas) == (True, False)
 
 
 async def test_an_index_is_created_once(tmp_path: Path) -> None:

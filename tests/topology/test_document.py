@@ -74,8 +74,8 @@ def test_a_node_with_a_key_of_its_own_says_where_it_is() -> None:
 
 def test_a_node_is_added_at_the_end_of_a_file_that_does_not_end_its_last_line() -> None:
     edited = document(EXAMPLE.rstrip("\n"))
-    edited.add_node(new("n5", group="b"))
-    assert names(edited) == ["n1", "n2", "n3", "n4", "n5"]
+    edited.add_node(new("n6", group="b"))
+    assert names(edited) == ["n1", "n2", "n3", "n4", "n5", "n6"]
     assert edited.text.startswith(EXAMPLE)
 
 
@@ -111,6 +111,81 @@ def test_a_new_key_goes_below_the_last_one_and_none_takes_one_out() -> None:
     edited.change_node("n3", weight=None)
     assert edited.topology().node("n3").weight == 1.0
     assert edited.text == COMMENTED
+
+
+def test_a_node_is_drained_and_taken_back() -> None:
+    edited = document()
+    edited.change_node("n2", drained=True)
+    assert edited.text == COMMENTED.replace('name = "n2"\n', 'name = "n2"\ndrained = true\n')
+    assert edited.topology().node("n2").drained
+    edited.change_node("n2", drained=None)
+    assert edited.text == COMMENTED
+
+
+def test_a_replaced_node_keeps_its_place_and_its_comments() -> None:
+    edited = document()
+    other = new("n9", zone="z", weight=1.5, key=Secret(env="KEY"))
+    edited.replace_node("n1", other)
+    assert edited.topology().nodes[0] == other
+    assert edited.text == COMMENTED.replace('"n1"       # the', '"n9"       # the').replace(
+        '"http://a"', '"http://n9"'
+    ).replace("# bigger disk\n", '# bigger disk\nzone = "z"\n')
+    for node in (
+        new("n1", key=Secret(file="n1.key"), drained=True),
+        new("n1", key=Secret(command="pass n1"), group="b", weight=2.0),
+        new("n9", key=Secret(env="KEY")),
+    ):
+        edited.replace_node(edited.topology().nodes[0].name, node)
+        assert edited.topology().nodes[0] == node
+    assert names(edited) == ["n9", "n2", "n3"]
+    with pytest.raises(NotFound, match="`n7`"):
+        edited.replace_node("n7", new())
+
+
+def test_a_replaced_node_leaves_defaults_that_were_written_out() -> None:
+    text = COMMENTED.replace("weight = 1.5 ", "weight = 1.0 ")
+    edited = document(text)
+    edited.replace_node("n1", new("n9", key=Secret(env="KEY")))
+    assert edited.text == text.replace('"n1"', '"n9"').replace('"http://a"', '"http://n9"')
+
+
+def test_a_replaced_node_with_another_key_names_one_key_only() -> None:
+    edited = document(COMMENTED.replace("weight = 1.5 ", 'key_env = "KEY"\nweight = 1.5 '))
+    edited.replace_node("n1", new("n9", key=Secret(file="n9.key")))
+    assert edited.topology().nodes[0].key == Secret(file="n9.key")
+
+
+def test_a_node_in_one_list_is_replaced_and_drained_in_place() -> None:
+    text = 'nodes = [{name = "n1", url = "http://a"}, {name = "n2", url = "http://b"}] # all\n[cluster]\nname = "x"\n'
+    edited = document(text)
+    edited.replace_node("n1", new("n3", zone="z"))
+    edited.change_node("n2", drained=True)
+    assert edited.text == text.replace('"n1"', '"n3"').replace('"http://a"', '"http://n3", zone = "z"').replace(
+        '"http://b"', '"http://b", drained = true'
+    )
+
+
+def test_a_key_of_the_cluster_is_changed_and_added_below_the_others() -> None:
+    edited = document()
+    edited.set_cluster("replicas", 2)
+    assert edited.text == COMMENTED.replace("# since 2021\n", "# since 2021\nreplicas = 2\n")
+    edited.set_cluster("replicas", 3)
+    edited.set_cluster("name", "films")
+    assert edited.text == COMMENTED.replace('"books"', '"films"').replace(
+        "# since 2021\n", "# since 2021\nreplicas = 3\n"
+    )
+    assert edited.topology().cluster.replicas == 3
+
+
+@pytest.mark.parametrize("written", ['cluster.name = "x"\n', 'cluster = {name = "x"} # it\n', ""])
+def test_a_key_of_the_cluster_is_set_however_the_table_is_written(written: str) -> None:
+    nodes = '[[nodes]]\nname = "n1"\nurl = "http://a"\n\n[[nodes]]\nname = "n2"\nurl = "http://b"\n'
+    edited = document(written + nodes)
+    edited.set_cluster("replicas", 2)
+    edited.set_cluster("name", "y")
+    assert (edited.topology().cluster.name, edited.topology().cluster.replicas) == ("y", 2)
+    assert edited.text.endswith(nodes)
+    assert ("# it" in edited.text) == ("# it" in written)
 
 
 def test_nodes_written_in_one_list_are_edited_in_place() -> None:

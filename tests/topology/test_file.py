@@ -58,8 +58,12 @@ def test_the_example_has_every_key_and_each_is_read() -> None:
         Node(name=NodeName("n2"), url="http://10.0.0.2:7700", group="a", zone="eu-2", weight=2.0, key=key),
         Node(name=NodeName("n3"), url="http://10.0.1.1:7700", group="b", key=Secret(file="n3.key")),
         Node(name=NodeName("n4"), url="http://10.0.1.2:7700", group="b", key=key),
+        Node(name=NodeName("n5"), url="http://10.0.1.3:7700", group="b", drained=True, key=key),
     )
-    every = "name shards replicas min_in_sync partial url key_env key_file key_command group zone weight".split()
+    assert [node.name for node in topology.active_nodes] == ["n1", "n2", "n3", "n4"]
+    every = (
+        "name shards replicas min_in_sync partial url key_env key_file key_command group zone weight drained".split()
+    )
     assert all(re.search(rf"^(# )?{key} = ", EXAMPLE, re.MULTILINE) for key in every)
 
 
@@ -90,6 +94,17 @@ def test_defaults_are_those_of_one_small_cluster() -> None:
     assert [(node.group, node.zone, node.weight, node.key) for node in topology.nodes] == [
         ("main", None, 1.0, None)
     ] * 2
+
+
+def test_a_drained_node_takes_no_shards_and_too_few_others_are_refused_by_name() -> None:
+    drained = change('name = "n2"', 'name = "n2"\ndrained = true')
+    topology = check_topology(drained, SOURCE)
+    assert [node.name for node in topology.active_nodes] == ["n1"]
+    assert len(topology.nodes) == 2
+    error = refusal(drained.replace('name = "books"', 'name = "books"\nreplicas = 2'))
+    assert "`cluster.replicas` is 2, the cluster has 1 node that takes shards (`n2` is drained)" in error.message
+    error = refusal(drained.replace('url = "http://10.0.0.1:7700"', 'url = "http://10.0.0.1:7700"\ndrained = true'))
+    assert "the cluster has 0 nodes that take shards (`n1`, `n2` are drained)" in error.message
 
 
 # -- errors that name the key
@@ -126,6 +141,8 @@ def test_defaults_are_those_of_one_small_cluster() -> None:
         ('name = "n2"', 'name = "n2"\nweight = nan', "`nodes[1].weight` is the number nan", ""),
         ('name = "n2"', f'name = "n2"\nweight = 1{"0" * 400}', "`nodes[1].weight` is a large number", ""),
         ('name = "n2"', 'name = "n2"\nweight = "2"', "`nodes[1].weight` is a string, expected a number", ""),
+        ('name = "n2"', 'name = "n2"\ndrained = "yes"', "`nodes[1].drained` is a string, expected true or false", ""),
+        ('name = "n2"', 'name = "n2"\ndrained = 1', "`nodes[1].drained` is the number 1, expected true or false", ""),
         ('name = "n2"', 'name = "n2"\nzone = ["a"]', "`nodes[1].zone` is a list, expected a string", ""),
         ('name = "n2"', 'name = "n2"\ngroup = {a = 1}', "`nodes[1].group` is a table, expected a string", ""),
         ("http://10.0.0.2:7700", "10.0.0.2:7700", "`nodes[1].url` is `10.0.0.2:7700`", "`http://10.0.0.2:7700`"),
@@ -334,7 +351,7 @@ def test_the_state_is_beside_the_file_unless_its_path_is_absolute(written: str, 
 def test_a_node_that_is_not_there_names_the_likely_one() -> None:
     topology = check_topology(EXAMPLE, SOURCE)
     assert topology.node("n3").group == "b"
-    assert {name: len(nodes) for name, nodes in topology.groups().items()} == {"a": 2, "b": 2}
+    assert {name: len(nodes) for name, nodes in topology.groups().items()} == {"a": 2, "b": 3}
     with pytest.raises(NotFound, match="node `n33` is not in") as caught:
         topology.node("n33")
     assert "did you mean `n3`?" in (caught.value.hint or "")

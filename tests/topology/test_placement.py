@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -305,6 +306,23 @@ def test_more_replicas_than_nodes_names_the_group() -> None:
         place(shards=4, nodes=nodes, replicas=2)
     with pytest.raises(TopologyInvalid, match="the cluster has 0 nodes"):
         place(shards=4, nodes=[], replicas=1)
+
+
+def test_a_drained_node_holds_nothing_and_what_it_held_goes_to_the_others_of_its_group() -> None:
+    nodes = equal(4)
+    current = place(shards=24, nodes=nodes, replicas=2)
+    drained = [*nodes[:3], replace(nodes[3], drained=True)]
+    target = place(shards=24, nodes=drained, replicas=2, current=current)
+    assert target == place(shards=24, nodes=nodes[:3], replicas=2, current=current)
+    assert copies(current, target) == 12 == minimum_moves(shards=24, nodes=drained, replicas=2, current=current)
+
+
+def test_too_few_nodes_because_some_are_drained_names_them() -> None:
+    nodes = [node("a1"), replace(node("a2"), drained=True)]
+    with pytest.raises(
+        TopologyInvalid, match=r"group `main` has 1 node that takes shards \(`a2` is drained\), too few"
+    ):
+        place(shards=4, nodes=nodes, replicas=2)
 
 
 def test_the_first_choice_is_the_highest_hash_of_shard_and_name() -> None:
