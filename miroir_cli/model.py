@@ -79,7 +79,8 @@ class Index:
 
     `incarnation` counts creations under one uid, so that nothing meant for a deleted index reaches its successor.
     `replicas` follows `[cluster] replicas` of the topology file unless `own_replicas` says that the index was created
-    with a number of its own. `settings` are the user's; what the nodes get on top of them is `indexes/settings.py`'s business.
+    with a number of its own. `settings` are the user's; what the nodes get on top of them is the business of
+    `indexes/settings.py`.
     """
 
     uid: IndexUid

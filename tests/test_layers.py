@@ -23,6 +23,7 @@ LAYERS = (
     ("indexes",),
     ("documents",),
     ("search",),
+    ("migration",),
     ("dev",),
     ("cli",),
 )
@@ -61,6 +62,10 @@ PURE = (
     "search/merge.py",
     "search/facets.py",
     "search/geo.py",
+    "migration/step.py",
+    "migration/shard.py",
+    "migration/target.py",
+    "migration/plan.py",
 )
 """Modules whose functions depend on their arguments alone."""
 
