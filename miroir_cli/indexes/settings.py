@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -91,7 +92,7 @@ class _Settings(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 KEYS: tuple[str, ...] = tuple(field.encode_name for field in msgspec.structs.fields(_Settings))
 
-_PARTLY = ("typoTolerance", "faceting", "pagination", "embedders")
+_PARTLY = ("typoTolerance", "minWordSizeForTypos", "faceting", "pagination", "embedders")
 """Settings of which a patch changes only the keys that it names."""
 
 _ORDERED_RULE = re.compile(r"^(?P<field>.+):(?P<direction>asc|desc)$")
@@ -185,18 +186,49 @@ def merge(current: Json, patch: Json) -> dict[str, Any]:
 
 
 def to_node(user: Json, *, primary_key: str, tie_break: bool, default_rules: Sequence[str]) -> dict[str, Any]:
-    """The complete settings that a node gets for the user's; keys the user left alone are null (default)."""
+    """The complete settings that a node gets for the user's; keys and parts the user left alone are null (default)."""
     node: dict[str, Any] = {key: user.get(key) for key in KEYS}
-    node["filterableAttributes"] = [SHARD_FILTER, *(user.get("filterableAttributes") or [])]
+    node["filterableAttributes"] = [SHARD_FILTER, *map(_rule_in_full, user.get("filterableAttributes") or [])]
     rules = list(default_rules if user.get("rankingRules") is None else user["rankingRules"])
     if tie_break and not any(_orders_by(rule, primary_key) for rule in rules):
         rules.append(f"{primary_key}:asc")
     node["rankingRules"] = rules
-    node["faceting"] = {**(user.get("faceting") or {}), "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET}
+    for key, kind in _IN_PARTS.items():
+        if user.get(key) is not None:
+            node[key] = _in_full(kind, user[key])
+    node["faceting"] = {
+        **_in_full(_Faceting, user.get("faceting") or {}),
+        "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET,
+    }
     displayed = user.get("displayedAttributes")
     if displayed is not None and "*" not in displayed:
         node["displayedAttributes"] = [*displayed, *widened(user, primary_key=primary_key)]
     return node
+
+
+def _rule_in_full(rule: Any) -> Any:
+    """A filterable attribute as a node shows it: a rule with all its features."""
+    if not isinstance(rule, Mapping):
+        return rule
+    features = rule.get("features") or {}
+    operators = features.get("filter") or {}
+    chosen = {
+        "equality": True if operators.get("equality") is None else operators["equality"],
+        "comparison": operators.get("comparison") or False,
+    }
+    return {**rule, "features": {"facetSearch": features.get("facetSearch") or False, "filter": chosen}}
+
+
+_IN_PARTS: dict[str, Any] = {"typoTolerance": _TypoTolerance, "minWordSizeForTypos": _Words, "pagination": _Pagination}
+"""Settings that a node patches part by part: one that is left out stays as it was, only null resets it."""
+
+
+def _in_full(kind: Any, given: Json) -> dict[str, Any]:
+    """A composite setting with all its parts, those that were left alone as null."""
+    whole: dict[str, Any] = {field.encode_name: None for field in msgspec.structs.fields(kind)}
+    for key, value in given.items():
+        whole[key] = _in_full(_IN_PARTS[key], value) if key in _IN_PARTS and isinstance(value, Mapping) else value
+    return whole
 
 
 def widened(user: Json, *, primary_key: str) -> list[str]:
@@ -244,9 +276,9 @@ def from_node(found: Json, user: Json, *, primary_key: str, tie_break: bool) -> 
 def differences(expected: Json, found: Json, *, path: str = "") -> list[str]:
     """Paths at which a node's settings are not what was sent; null and embedders (secrets are masked) do not count."""
     wrong: list[str] = []
-    for key, value in expected.items():
+    for key, given in expected.items():
         where = f"{path}{key}"
-        other = found.get(key)
+        value, other = _comparable(key, given), _comparable(key, found.get(key))
         if value is None or (not path and key == "embedders"):
             continue
         if isinstance(value, Mapping) and isinstance(other, Mapping):
@@ -257,6 +289,62 @@ def differences(expected: Json, found: Json, *, path: str = "") -> list[str]:
         elif value != other:
             wrong.append(where)
     return wrong
+
+
+def drift(
+    user: Json, found: Json, *, defaults: Json, primary_key: str, tie_break: bool, default_rules: Sequence[str]
+) -> list[str]:
+    """Settings that a node has otherwise than it should, also those that the user left alone.
+
+    `defaults` are the complete settings of an index on that node that nobody has changed. Embedders do not count:
+    their secrets are masked.
+    """
+    expected = to_node(user, primary_key=primary_key, tie_break=tie_break, default_rules=default_rules)
+    return [
+        key
+        for key in KEYS
+        if key != "embedders"
+        and key in found
+        and not _same(
+            _comparable(key, _completed(expected[key], defaults.get(key))),
+            _comparable(key, found[key]),
+            ordered=key in _IN_ORDER,
+        )
+    ]
+
+
+_IN_ORDER = ("rankingRules", "searchableAttributes")
+"""Lists of which the order means something."""
+
+
+def _completed(value: Any, default: Any) -> Any:
+    """What a node has once it was sent a value: the parts that were left alone are at their defaults."""
+    if value is None:
+        return default
+    if isinstance(value, Mapping) and isinstance(default, Mapping):
+        given = {key: _completed(inner, default.get(key)) for key, inner in value.items()}
+        return {**default, **{key: inner for key, inner in given.items() if inner is not None or key in default}}
+    return value
+
+
+def _same(left: Any, right: Any, *, ordered: bool) -> bool:
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(
+            _same(_comparable(key, left[key]), _comparable(key, right[key]), ordered=ordered) for key in left
+        )
+    if isinstance(left, list) and isinstance(right, list) and not ordered:
+        return _as_set(left) == _as_set(right)
+    return bool(left == right)
+
+
+def _comparable(key: str, value: Any) -> Any:
+    """A value as far as a node gives it back: it folds words without typos, and spells languages in its own way."""
+    if key == "disableOnWords" and isinstance(value, list):
+        letters = (unicodedata.normalize("NFKD", str(word)).lower() for word in value)
+        return ["".join(letter for letter in word if not unicodedata.combining(letter)) for word in letters]
+    if key == "localizedAttributes" and isinstance(value, list):
+        return [{**rule, "locales": len(rule.get("locales") or ())} for rule in value]
+    return value
 
 
 def _as_set(values: Sequence[object]) -> list[bytes]:

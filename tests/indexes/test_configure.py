@@ -158,6 +158,26 @@ async def test_a_change_that_was_killed_ends_one_way_on_all_nodes(tmp_path: Path
                 await change_settings(cluster, UID, {"stopWords": None})
 
 
+async def test_a_part_that_is_reset_is_reset_on_the_nodes(tmp_path: Path) -> None:
+    first = {
+        "typoTolerance": {"enabled": False, "minWordSizeForTypos": {"oneTypo": 3, "twoTypos": 4}},
+        "faceting": {"sortFacetValuesBy": {"genre": "count"}, "maxValuesPerFacet": 5},
+        "pagination": {"maxTotalHits": 50},
+    }
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster, settings=first)
+            patch = {"typoTolerance": {"enabled": None, "minWordSizeForTypos": {"twoTypos": None}}}
+            await change_settings(cluster, UID, {**patch, "faceting": {"sortFacetValuesBy": None}})
+            for typos in (await on_nodes(cluster, "typoTolerance")).values():
+                assert typos["enabled"] is True
+                assert typos["minWordSizeForTypos"] == {"oneTypo": 3, "twoTypos": 9}
+            for faceting in (await on_nodes(cluster, "faceting")).values():
+                assert faceting["sortFacetValuesBy"] == {"*": "alpha"}
+            await change_settings(cluster, UID, {"faceting": None, "pagination": {"maxTotalHits": None}})
+            assert [each["maxTotalHits"] for each in (await on_nodes(cluster, "pagination")).values()] == [1000, 1000]
+
+
 async def test_a_change_by_hand_makes_its_node_stale(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
