@@ -17,6 +17,7 @@ from miroir_cli.documents.route import Router
 from miroir_cli.documents.sources import find_inputs
 from miroir_cli.errors import Interrupted, MiroirError, UsageError
 from miroir_cli.model import ReplicaState
+from miroir_cli.store.locks import import_file
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -101,7 +102,7 @@ async def import_documents(
             resumable=all(source.rereadable for source in cutter.inputs),
             restart=options.restart,
         )
-        async with cluster.locks.once(f"{uid}.import.{journal.record.id}"):
+        async with cluster.locks.once(import_file(uid, journal.record.id)):
             await journal.load()
             run = Import(
                 cluster,

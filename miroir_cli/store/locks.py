@@ -45,6 +45,15 @@ class Owner:
     since: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A lock that somebody holds at this moment, by the name of its file. `owner` is None when it has not signed."""
+
+    name: str
+    owner: Owner | None
+    stopped: bool = False
+
+
 class Locks:
     """The locks of one state store. `timeout` is how long a command waits for one, in seconds."""
 
@@ -61,8 +70,7 @@ class Locks:
 
         Raises `Locked` naming the owner when it is not free in time.
         """
-        name = file_name(uid)
-        async with self._held(f"{name}.order", turnstile=f"{name}.turn"):
+        async with self._held(order_file(uid), turnstile=f"{file_name(uid)}.turn"):
             yield
 
     @asynccontextmanager
@@ -148,6 +156,24 @@ class Locks:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def held(self) -> tuple[Held, ...]:
+        """The locks that are held now, by the names of their files. Takes none and changes no file.
+
+        The kernel says so where it tells (`/proc/locks`); elsewhere a lock is held while its signer lives.
+        """
+        try:
+            files = sorted(file for file in self.folder.iterdir() if file.suffix != ".turn")
+            inodes = {file.name: file.stat().st_ino for file in files}
+        except OSError:
+            return ()
+        locked = _locked_inodes()
+        found = []
+        for name, inode in inodes.items():
+            owner = self.owner(name)
+            if inode in locked if locked is not None else owner is not None and _lives(owner.pid):
+                found.append(Held(name=name, owner=owner, stopped=owner is not None and is_stopped(owner.pid)))
+        return tuple(found)
+
     def _locked(self, name: str) -> Locked:
         owner = self.owner(name)
         what = f"`{name.removesuffix('.order')}` is locked"
@@ -166,6 +192,36 @@ def file_name(uid: str) -> str:
     return uid if len(uid) <= 200 else f"{uid[:150]}~{hashlib.sha256(uid.encode()).hexdigest()[:32]}"
 
 
+def order_file(uid: str) -> str:
+    """The name of an index's order lock."""
+    return f"{file_name(uid)}.order"
+
+
+def import_file(uid: str, number: int) -> str:
+    """The name of the lock that a running import holds."""
+    return f"{file_name(uid)}.import.{number}"
+
+
+def _locked_inodes() -> frozenset[int] | None:
+    """Files on which any process holds a `flock`; None where the kernel does not tell."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    rows = [line.split() for line in lines if " FLOCK " in line and "->" not in line]
+    return frozenset(int(row[5].rpartition(":")[2]) for row in rows if len(row) > 5)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def is_stopped(pid: int) -> bool:
     """Whether a process exists and is stopped (state T), as far as `/proc` tells."""
     try:
@@ -180,17 +236,22 @@ def refuse_network_file_system(folder: Path) -> None:
     if not sys.platform.startswith("linux"):
         return
     try:
-        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+        kind = file_system_of(folder, mounts=Path("/proc/self/mounts").read_text())
     except OSError:
         return
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StateUnavailable(
+            f"folder `{folder}` is on a network file system ({kind}), where locks cannot be trusted",
+            hint="put the state file on a local disk (`[state] url` in the topology file)",
+        )
+
+
+def file_system_of(folder: Path, *, mounts: str) -> str:
+    """The kind of file system that a folder is on; `mounts` as `/proc/self/mounts` has them."""
     here = folder.resolve()
     best: tuple[int, str] = (-1, "")
-    for mount in mounts:
+    for mount in map(str.split, mounts.splitlines()):
         point = Path(mount[1].replace("\\040", " "))
         if here == point or point in here.parents:
             best = max(best, (len(point.parts), mount[2]))
-    if best[1] in NETWORK_FILE_SYSTEMS:
-        raise StateUnavailable(
-            f"folder `{folder}` is on a network file system ({best[1]}), where locks cannot be trusted",
-            hint="put the state file on a local disk (`[state] url` in the topology file)",
-        )
+    return best[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from miroir_cli.errors import Locked, StateUnavailable
-from miroir_cli.store.locks import Locks, is_stopped
+from miroir_cli.store.locks import Locks, file_system_of, import_file, is_stopped
 
 HOLDER = """
 import asyncio, sys, time
@@ -128,7 +128,7 @@ async def test_a_lock_that_is_not_waited_for(tmp_path: Path) -> None:
 
 async def test_the_longest_uid_has_a_lock(tmp_path: Path) -> None:
     locks = Locks(tmp_path, timeout=0.0)
-    async with locks.order("x" * 400), locks.order("x" * 399 + "y"):
+    async with locks.order("x" * 400), locks.order("x" * 399 + "y"), locks.once(import_file("x" * 400, 12)):
         pass
 
 
@@ -150,3 +150,31 @@ async def test_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
 
 def test_a_process_that_does_not_exist_is_not_stopped() -> None:
     assert not is_stopped(2**22 + 1)
+
+
+async def test_what_is_held_is_told_with_its_owner_and_nothing_is_taken(tmp_path: Path) -> None:
+    locks = Locks(tmp_path)
+    assert Locks(tmp_path / "none").held() == ()
+    assert not (tmp_path / "none").exists()
+    with holder(tmp_path) as process:
+        async with locks.once("run"):
+            assert [(each.name, each.owner.pid) for each in locks.held() if each.owner] == [
+                ("books.order", process.pid),
+                ("run", os.getpid()),
+            ]
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        assert [(each.name, each.stopped) for each in locks.held()] == [("books.order", True)]
+        process.kill()
+        process.wait()
+        assert locks.owner("books.order") is not None  # the signature of the dead stays
+        assert locks.held() == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [("/srv/data/state", "nfs4"), ("/srv", "ext4"), ("/srv/my disk/x", "cifs"), ("/srv/database", "ext4")],
+)
+def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
+    mounts = "/dev/a / ext4 rw 0 0\nhost:/x /srv/data nfs4 rw 0 0\n//host/y /srv/my\\040disk cifs rw 0 0\n"
+    assert file_system_of(Path(folder), mounts=mounts) == kind

@@ -355,3 +355,58 @@ def test_every_error_of_the_state_has_a_next_step(tmp_path: Path) -> None:
     with pytest.raises(MiroirError) as caught:
         SqliteStore.open(tmp_path / "x")
     assert caught.value.hint
+
+
+async def test_a_file_opened_to_read_shows_everything_and_takes_no_change(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore.open(path)
+    map = await with_index(store)
+    await write(store, map.index)
+    content = path.read_bytes()
+    reader = SqliteStore.open_to_read(path)
+    try:
+        assert await reader.map("books") == await store.map("books")
+        assert await reader.pending("books") == await store.pending("books")
+        with pytest.raises(StateUnavailable, match="cannot be written"):
+            await reader.forget_index("books")
+        await store.mark("books", {NodeName("n1"): [ShardId(0)]}, state=ReplicaState.STALE)
+        assert await reader.epoch() == await store.epoch()
+        assert await reader.find_damage(timeout=5.0) is None
+    finally:
+        await reader.close()
+    assert path.read_bytes() == content
+    await store.close()
+
+
+async def test_only_a_file_that_is_there_can_be_opened_to_read(tmp_path: Path) -> None:
+    with pytest.raises(StateUnavailable, match="cannot be opened"):
+        SqliteStore.open_to_read(tmp_path / "state.db")
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_file_of_an_older_miroir_is_read_without_bringing_it_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "state #1?.db"
+    connection = sqlite3.connect(path)
+    connection.execute("create table strange (x)")
+    connection.close()
+    content = path.read_bytes()
+    reader = SqliteStore.open_to_read(path)
+    assert await reader.indexes() == ()
+    with pytest.raises(StateUnavailable, match="cannot be written"):
+        await reader.found(name="x")
+    await reader.close()
+    assert path.read_bytes() == content
+
+
+async def test_damage_that_no_read_has_met_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = SqliteStore.open(path)
+    await with_index(store)
+    await store.close()
+    content = bytearray(path.read_bytes())
+    content[-4096 * 2 : -4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    reader = SqliteStore.open_to_read(path)
+    found = await reader.find_damage(timeout=5.0)
+    assert found is not None and f"state file `{path}` is damaged: " in found
+    await reader.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlite_utils import Database
 
@@ -31,6 +32,47 @@ def connect(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
         except BaseException:
             connection.close()
             raise
+
+
+def connect_to_read(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
+    """Open a state file that is there, in a way that cannot change it.
+
+    What an older miroir has written is read from a copy in memory, brought to the newest version there.
+    """
+    with translated(path):
+        address = f"file:{quote(str(path))}?mode=ro"
+        connection = sqlite3.connect(
+            address, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        try:
+            if int(connection.execute("pragma user_version").fetchone()[0]) < NEWEST_VERSION:
+                connection = _copy_in_memory(connection)
+            db = Database(connection)
+            prepare(db, path)
+            connection.execute("pragma query_only = on")
+            return db
+        except BaseException:
+            connection.close()
+            raise
+
+
+def _copy_in_memory(original: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with closing(original):
+        original.backup(copy)
+    return copy
+
+
+def find_damage(db: Database, path: Path) -> str | None:
+    """The first thing that SQLite finds wrong with the file; None when nothing, or when it was interrupted."""
+    try:
+        with translated(path):
+            found = str(db.conn.execute("pragma quick_check(1)").fetchone()[0])
+    except StateCorrupt as error:
+        return error.message
+    except StateUnavailable:
+        return None
+    return None if found == "ok" else f"state file `{path}` is damaged: {found.splitlines()[-1]}"
 
 
 def prepare(db: Database, path: Path) -> None:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from miroir_cli.errors import StateUnavailable
 from miroir_cli.store.sqlite import cluster, imports, intents
-from miroir_cli.store.sqlite.database import BUSY_TIMEOUT, connect, prepare, transaction, translated
+from miroir_cli.store.sqlite.database import (
+    BUSY_TIMEOUT,
+    connect,
+    connect_to_read,
+    find_damage,
+    prepare,
+    transaction,
+    translated,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -67,6 +75,23 @@ class SqliteStore:
             writer.conn.close()
             raise
         return cls(path, writer, reader)
+
+    @classmethod
+    def open_to_read(cls, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Self:
+        """Open a file that is there and change nothing in it: every method that would raises `StateUnavailable`.
+
+        Raises `StateTooNew`, `StateCorrupt` or `StateUnavailable`.
+        """
+        db = connect_to_read(path, busy_timeout=busy_timeout)
+        return cls(path, db, db)
+
+    async def find_damage(self, *, timeout: float) -> str | None:
+        """What SQLite finds wrong with the file, in one line; None when nothing, or not within `timeout` seconds."""
+        look = asyncio.get_running_loop().run_in_executor(self._thread, find_damage, self._reader, self.path)
+        done, _ = await asyncio.wait([look], timeout=timeout)
+        if not done:
+            self._reader.conn.interrupt()
+        return await look
 
     async def close(self) -> None:
         self._thread.shutdown(wait=True)
