@@ -29,6 +29,13 @@ class NodeVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """A sign of life. `clock`: the node's own time in seconds since 1970, cut to whole ones; None when it told none."""
+
+    clock: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """The node has the write in its queue."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -24,7 +25,7 @@ from miroir_cli.errors import (
     NodeUnavailable,
     NodeUnsupported,
 )
-from miroir_cli.node.answers import Accepted, Answer, NodeVersion, Refused, Unknown
+from miroir_cli.node.answers import Accepted, Answer, Greeting, NodeVersion, Refused, Unknown
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json, Node, NodeName
@@ -139,10 +140,7 @@ class NodeClient:
         if self._version is None:
             found = await self.get("version")
             if not isinstance(found, dict) or not isinstance(found.get("pkgVersion"), str):
-                raise NodeUnsupported(
-                    f"node `{self.name}` at {self.node.url} is not Meilisearch",
-                    hint="check the url in the topology file",
-                )
+                raise self._not_meilisearch()
             version = NodeVersion(package=found["pkgVersion"], engine=str(found.get("engine", "meilisearch")))
             if not version.at_least(*OLDEST_SUPPORTED):
                 raise NodeUnsupported(
@@ -154,6 +152,19 @@ class NodeClient:
 
     async def health(self, *, timeout: float = 5.0) -> None:
         await self.get("health", timeout=timeout)
+
+    async def greet(self) -> Greeting:
+        """A sign of life, for which no key is needed. `NodeUnsupported` when it is not one that Meilisearch gives."""
+        response = await self._ask("GET", "health", params=None, content=None, timeout=None)
+        if response.status_code >= 500 or _error_body(response) is not None:
+            raise self._error_of(response)
+        try:
+            status = msgspec.json.decode(response.content)["status"]
+        except (msgspec.DecodeError, KeyError, TypeError):
+            status = None
+        if status != "available":
+            raise self._not_meilisearch()
+        return Greeting(clock=_clock(response))
 
     async def search(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
         return self._object(await self.read(f"indexes/{segment(uid)}/search", body, timeout=timeout))
@@ -346,6 +357,11 @@ class NodeClient:
             raise self._strange()
         return found
 
+    def _not_meilisearch(self) -> NodeUnsupported:
+        return NodeUnsupported(
+            f"node `{self.name}` at {self.node.url} is not Meilisearch", hint="check the url in the topology file"
+        )
+
     def _strange(self) -> NodeUnavailable:
         return NodeUnavailable(f"node `{self.name}` answered a body of an unknown shape", node=self.name, sent=True)
 
@@ -373,6 +389,13 @@ def _error_body(response: httpx.Response) -> dict[str, Any] | None:
     if isinstance(body, dict) and isinstance(body.get("message"), str) and isinstance(body.get("code"), str):
         return body
     return None
+
+
+def _clock(response: httpx.Response) -> float | None:
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 def _retry_after(response: httpx.Response) -> float | None:

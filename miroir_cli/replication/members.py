@@ -43,7 +43,7 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
     """
     await cluster.store.found(name=cluster.topology.cluster.name)
     known = await cluster.store.members()
-    disks = await cluster.fleet.each(_read_disk)
+    disks = await cluster.fleet.each(read_disk)
     record = await cluster.store.found(name=cluster.topology.cluster.name)
     absent = {name: disk for name, disk in disks.items() if isinstance(disk, MiroirError)}
     present = {name: disk for name, disk in disks.items() if isinstance(disk, Disk)}
@@ -74,7 +74,8 @@ class Disk:
         return self.marker is not None and self.top_task >= member.top_task
 
 
-async def _read_disk(client: NodeClient) -> Disk:
+async def read_disk(client: NodeClient) -> Disk:
+    """What a node's disk says of itself; changes nothing."""
     await client.version()
     try:
         marker: dict[str, Any] | None = await client.get_document(RESERVED_INDEX, MARKER)
@@ -123,7 +124,7 @@ async def suspect(cluster: Cluster, client: NodeClient) -> bool:
     """A node behaved as if its disk were another one (rule N1): confirm, and mark its replicas `lost` if so."""
     member = (await cluster.store.members()).get(client.name)
     try:
-        disk = await _read_disk(client)
+        disk = await read_disk(client)
     except MiroirError:
         return False
     if member is None or disk.is_of(member):

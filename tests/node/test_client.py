@@ -321,3 +321,31 @@ async def test_a_node_that_is_not_there_has_certainly_not_taken_a_write() -> Non
         with pytest.raises(NodeUnavailable) as caught:
             await client.health()
     assert not caught.value.sent and node.url in caught.value.message
+
+
+async def test_a_greeting_tells_the_nodes_clock(httpx_mock: HTTPXMock) -> None:
+    date = {"Date": "Thu, 01 Jan 1970 00:01:40 GMT"}
+    httpx_mock.add_response(json={"status": "available"}, headers=date)
+    httpx_mock.add_response(json={"status": "available"}, headers={"Date": "noon"})
+    httpx_mock.add_response(json={"status": "available"})
+    async with client_of() as client:
+        assert [(await client.greet()).clock for _ in range(3)] == [100.0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "error"),
+    [
+        (200, b"<html>hello</html>", NodeUnsupported),
+        (404, b"not found", NodeUnsupported),
+        (200, b'{"status": "green"}', NodeUnsupported),
+        (200, b"[]", NodeUnsupported),
+        (502, b"bad gateway", NodeUnavailable),
+    ],
+)
+async def test_a_greeting_of_something_else_is_not_taken_for_meilisearch(
+    status: int, content: bytes, error: type[MiroirError], httpx_mock: HTTPXMock
+) -> None:
+    httpx_mock.add_response(status_code=status, content=content)
+    async with client_of() as client:
+        with pytest.raises(error):
+            await client.greet()

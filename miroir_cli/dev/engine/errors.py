@@ -21,9 +21,11 @@ _STATUS = {
     "missing_content_type": 415,
     "too_many_requests": 429,
     "internal": 500,
+    "no_space_left_on_device": 422,
     "miroir_not_supported": 501,
     "too_many_search_requests": 503,
 }
+_SYSTEM = {"too_many_search_requests", "no_space_left_on_device"}
 _AUTH = {"missing_authorization_header", "missing_master_key", "invalid_api_key"}
 
 
@@ -48,7 +50,7 @@ def error_body(code: str, message: str) -> dict[str, Any]:
     elif code == "internal":
         kind = "internal"
     else:
-        kind = "system" if code == "too_many_search_requests" else "invalid_request"
+        kind = "system" if code in _SYSTEM else "invalid_request"
     link = f"https://docs.meilisearch.com/errors#{code}"
     return {"message": message, "code": code, "type": kind, "link": link}
 

@@ -30,6 +30,7 @@ class Fault:
     """One armed fault: hits `count` requests or tasks (None: all) that match, then is spent.
 
     `path` is a regular expression searched in the request path, or matched on the index of a task.
+    `code` is the error that a failed task gets.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Fault:
     seconds: float = 0.0
     status: int = 503
     bare: bool = False
+    code: str = "internal"
     task_type: str | None = None
     hits: int = 0
 

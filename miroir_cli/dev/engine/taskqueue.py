@@ -170,8 +170,8 @@ class Queue:
 
     def _execute(self, task: Task) -> None:
         try:
-            if self._faults.for_task(Kind.FAIL_TASK, task.type, task.index_uid):
-                raise EngineError("internal", "An internal error has occurred: the fault switch failed this task.")
+            if failure := self._faults.for_task(Kind.FAIL_TASK, task.type, task.index_uid):
+                raise EngineError(failure.code, "An internal error has occurred: the fault switch failed this task.")
             truncated = task.type == DOCUMENTS and self._faults.for_task(Kind.TRUNCATE, task.type, task.index_uid)
             if truncated:
                 done = self.succeeded(task, {**(task.details or {}), "indexedDocuments": 0})
