@@ -33,7 +33,7 @@ EXIT_STATUSES = {
     0: "done",
     1: "unexpected; `-vv` shows where it came from",
     2: "the command line, a request or a document is wrong",
-    3: "partial: some documents, nodes or shards failed, and they are named",
+    3: "partial: some documents, nodes or shards failed, and they are named; `doctor` found errors or warnings",
     4: "not found",
     5: "temporary: run it again and it resumes",
     6: "the topology file, the settings or the state are invalid",

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from miroir_cli.checkup.facts import TroubleKind
 from miroir_cli.cli.app import COMMANDS
 from miroir_cli.dev.engine.testing import running_engine
+from miroir_cli.model import ReplicaState
 from miroir_cli.topology.file import load_topology
 from tests.conftest import ROOT, clean_environment
 
@@ -66,6 +68,17 @@ def test_pages_that_errors_and_modules_point_to_exist() -> None:
     for path in (ROOT / "miroir_cli").rglob("*.py"):
         for target in re.findall(r"docs/[a-z/-]+\.md", path.read_text()):
             assert (ROOT / target).exists(), f"{name_of(path)} points to {target}"
+
+
+def test_every_check_of_the_doctor_is_in_the_guide() -> None:
+    source = "".join(path.read_text() for path in sorted((ROOT / "miroir_cli" / "checkup").glob("*.py")))
+    kinds = "node|key|index|replica|settings|write|import|lock|state"
+    checks = set(re.findall(rf'"((?:{kinds})\.[a-z-]+)"', source))
+    checks |= {f"node.{kind.value}" for kind in TroubleKind}
+    checks |= {f"replica.{state.value}" for state in ReplicaState if state is not ReplicaState.SERVING}
+    assert len(checks) > 35
+    page = (DOCS / "guides" / "when-something-is-wrong.md").read_text()
+    assert {check for check in checks if f"`{check}`" not in page} == set()
 
 
 def test_the_example_topology_is_right_and_shows_every_key() -> None:

@@ -23,6 +23,7 @@ from miroir_cli.cli.console import Console, Options, finish
 COMMANDS: Final = {
     "init": "init",
     "status": "status",
+    "doctor": "doctor",
     "index": "index",
     "import": "documents",
     "get": "documents",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from miroir_cli.cli.progress import Progress
     from miroir_cli.cli.table import Cell, Column
     from miroir_cli.cluster import Cluster
+    from miroir_cli.topology.file import Topology
 
 Result = TypeVar("Result")
 
@@ -130,6 +131,10 @@ class Console:
         if not self.json:
             sys.stdout.write(f"{text}\n")
 
+    def painted(self, text: str, style: str) -> str:
+        """`text` in an ANSI style when standard output is a terminal that wants colours."""
+        return _paint(text, style, stream=sys.stdout)
+
     def print_json(self, value: object) -> None:
         """Print a value as indented JSON (nothing with `--json`, which prints its own document)."""
         import msgspec
@@ -220,11 +225,15 @@ class Console:
     async def cluster(self) -> AsyncIterator[Cluster]:
         """The cluster of the topology file that the global options name, open."""
         from miroir_cli.cluster import open_cluster
+
+        async with open_cluster(self.topology()) as cluster:
+            yield cluster
+
+    def topology(self) -> Topology:
+        """The topology file that the global options name, read. Raises `TopologyInvalid`."""
         from miroir_cli.topology.file import find_topology, load_topology
 
-        topology = load_topology(find_topology(self._options.topology, os.environ))
-        async with open_cluster(topology) as cluster:
-            yield cluster
+        return load_topology(find_topology(self._options.topology, os.environ))
 
     def _write_bytes(self, line: bytes) -> None:
         sys.stdout.flush()
@@ -329,9 +338,9 @@ def _to_stderr(text: str) -> None:
     sys.stderr.flush()
 
 
-def _paint(text: str, style: str) -> str:
-    """`text` in an ANSI style when standard error is a terminal that wants colours."""
-    if not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+def _paint(text: str, style: str, *, stream: TextIO | None = None) -> str:
+    """`text` in an ANSI style when the stream (standard error) is a terminal that wants colours."""
+    if not (stream or sys.stderr).isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return f"\x1b[{style}m{text}\x1b[0m"
 

@@ -1,0 +1,87 @@
+"""What a check-up finds: one line that says what and where, and the command or action that mends it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """`error`: something does not work now. `warning`: it works, with less safety than asked for. `info`: worth
+    knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`check` names the kind of finding for scripts, `where` the node, index, lock or file it is about."""
+
+    severity: Severity
+    check: str
+    where: str
+    message: str
+    hint: str
+
+
+def error(check: str, where: str, message: str, hint: str) -> Finding:
+    return Finding(severity=Severity.ERROR, check=check, where=where, message=message, hint=hint)
+
+
+def warning(check: str, where: str, message: str, hint: str) -> Finding:
+    return Finding(severity=Severity.WARNING, check=check, where=where, message=message, hint=hint)
+
+
+def info(check: str, where: str, message: str, hint: str) -> Finding:
+    return Finding(severity=Severity.INFO, check=check, where=where, message=message, hint=hint)
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors, then warnings, then the rest, each in the order in which they were found."""
+    ranks = list(Severity)
+    return tuple(sorted(findings, key=lambda finding: ranks.index(finding.severity)))
+
+
+def count(findings: Iterable[Finding]) -> str:
+    """`2 errors, 1 warning`."""
+    severities = [finding.severity for finding in findings]
+    counted = [(severities.count(Severity.ERROR), "error"), (severities.count(Severity.WARNING), "warning")]
+    return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counted if number)
+
+
+# How rules write numbers
+
+
+def several(number: int, one: str) -> str:
+    """`1 task`, `12 tasks`."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
+
+
+def shards_named(shards: Iterable[int], *, most: int = 8) -> str:
+    """`shard 3`, `shards 1, 2, 3`, `shards 0, 1, ..., 7 and 12 more`."""
+    numbers = sorted(shards)
+    text = ", ".join(map(str, numbers[:most]))
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    return f"{'shard' if len(numbers) == 1 else 'shards'} {text}{more}"
+
+
+def have(shards: Sequence[int]) -> str:
+    """`shard 3 has`, `shards 1, 2 have`."""
+    return f"{shards_named(shards)} {'has' if len(shards) == 1 else 'have'}"
+
+
+def quoted(names: Iterable[str]) -> str:
+    """`n1`, `n2` in backticks, in the order of the names."""
+    return ", ".join(f"`{name}`" for name in sorted(set(names)))
+
+
+def span(seconds: float) -> str:
+    """`12 s`, `5 min`, `3 h`, `2 days`."""
+    units: Sequence[tuple[float, str]] = ((86_400, "days"), (3_600, "h"), (60, "min"))
+    for size, unit in units:
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
