@@ -1,4 +1,7 @@
-"""`open_cluster`: the topology, the state store, the locks and the nodes of one cluster, wired together."""
+"""`open_cluster`: the topology, the state store, the locks and the nodes of one cluster, wired together.
+
+`open_site` is the same without the store, for who has to make a new one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from miroir_cli.errors import IndexNotFound, TopologyInvalid
 from miroir_cli.model import IndexMap, Node, NodeName, ReplicaState, Secret, ShardId
 from miroir_cli.node.client import NodeClient
 from miroir_cli.node.fleet import Fleet
-from miroir_cli.store.locks import Locks
+from miroir_cli.store.locks import STATE, Locks
 from miroir_cli.store.sqlite.store import SqliteStore
 from miroir_cli.topology.file import Topology, resolve_key
 
@@ -46,16 +49,22 @@ class Patience:
 
 
 @dataclass(kw_only=True)
-class Cluster:
-    """What every verb is given. `map` answers from a cached reading of the store; `still_valid` is how a reader
-    makes sure afterwards that it was right."""
+class Site:
+    """A cluster as far as it can be known without its state: what the topology file says, the nodes, the locks."""
 
     topology: Topology
-    store: Store
     fleet: Fleet
     locks: Locks
     command: str = "miroir"
     patience: Patience = Patience()
+
+
+@dataclass(kw_only=True)
+class Cluster(Site):
+    """What every verb is given. `map` answers from a cached reading of the store; `still_valid` is how a reader
+    makes sure afterwards that it was right."""
+
+    store: Store
     rotation: int = 0
     session: dict[str, object] = field(default_factory=dict)
     """What one process remembers between calls of the same verb (see `replication/settle.py`)."""
@@ -115,35 +124,63 @@ async def open_cluster(
 
     `transport` replaces httpx's own for reads. `rotation` is where the choice among equal replicas starts.
     """
+    opening = open_site(topology, command=command, lock_timeout=lock_timeout, transport=transport, patience=patience)
+    async with opening as site, with_state(site, rotation=rotation) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def open_site(
+    topology: Topology,
+    *,
+    command: str = "miroir",
+    lock_timeout: float = 60.0,
+    transport: TransportFactory | None = None,
+    patience: Patience | None = None,
+) -> AsyncIterator[Site]:
+    """The same without the state store."""
     keys = await _resolve_keys(topology)
-    store = await asyncio.to_thread(SqliteStore.open, topology.state_path)
+    fleet = Fleet(
+        NodeClient(node, key=keys[node.name], transport=transport(node) if transport else None)
+        for node in topology.nodes
+    )
     try:
-        record = await store.cluster()
-        if record is not None and record.name != topology.cluster.name:
-            raise TopologyInvalid(
-                f"state file `{topology.state_path}` belongs to cluster `{record.name}`, "
-                f"`{topology.path}` names `{topology.cluster.name}`",
-                hint="set `[cluster] name` back, or point `[state] url` at another file",
-            )
-        fleet = Fleet(
-            NodeClient(node, key=keys[node.name], transport=transport(node) if transport else None)
-            for node in topology.nodes
+        yield Site(
+            topology=topology,
+            fleet=fleet,
+            locks=Locks(topology.state_path.parent / "locks", timeout=lock_timeout, command=command),
+            command=command,
+            patience=patience or Patience(),
         )
-        locks = Locks(topology.state_path.parent / "locks", timeout=lock_timeout, command=command)
+    finally:
+        await fleet.close()
+
+
+@asynccontextmanager
+async def with_state(site: Site, *, rotation: int = 0) -> AsyncIterator[Cluster]:
+    """Open the state store of a site as well. Nobody can replace the store meanwhile."""
+    topology = site.topology
+    async with site.locks.shared(STATE):
+        store = await asyncio.to_thread(SqliteStore.open, topology.state_path)
         try:
+            record = await store.cluster()
+            if record is not None and record.name != topology.cluster.name:
+                raise TopologyInvalid(
+                    f"state file `{topology.state_path}` belongs to cluster `{record.name}`, "
+                    f"`{topology.path}` names `{topology.cluster.name}`",
+                    hint="set `[cluster] name` back, or point `[state] url` at another file",
+                )
             yield Cluster(
                 topology=topology,
                 store=store,
-                fleet=fleet,
-                locks=locks,
-                command=command,
-                patience=patience or Patience(),
+                fleet=site.fleet,
+                locks=site.locks,
+                command=site.command,
+                patience=site.patience,
                 rotation=rotation,
             )
         finally:
-            await fleet.close()
-    finally:
-        await store.close()
+            await store.close()
 
 
 async def _resolve_keys(topology: Topology) -> dict[NodeName, str | None]:

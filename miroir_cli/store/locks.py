@@ -22,6 +22,10 @@ from pathlib import Path
 from miroir_cli.errors import Locked, StateUnavailable
 
 POLL = 0.01
+
+STATE = "state"
+"""The lock that every command shares while it has the state store open, and that who replaces the store has alone."""
+
 NETWORK_FILE_SYSTEMS = (
     "nfs",
     "nfs4",
@@ -80,6 +84,31 @@ class Locks:
             yield
 
     @asynccontextmanager
+    async def shared(self, name: str) -> AsyncIterator[None]:
+        """A lock that any number may have together, but none beside `alone`. `Locked` when it is not free in time.
+
+        Where no lock file can be made nobody can have it alone either: then there is nothing to wait for.
+        """
+        try:
+            lock = self._open(name)
+        except StateUnavailable:
+            yield
+            return
+        try:
+            await self._take(lock, name, deadline=time.monotonic() + self.timeout, mode=fcntl.LOCK_SH)
+            with suppress(OSError):
+                os.ftruncate(lock, 0)  # whoever signed it had it alone, and is gone
+            yield
+        finally:
+            os.close(lock)
+
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[None]:
+        """The same lock with nobody beside: waits until all others have given it back."""
+        async with self._held(name, turnstile=None):
+            yield
+
+    @asynccontextmanager
     async def _held(self, name: str, *, turnstile: str | None, timeout: float | None = None) -> AsyncIterator[None]:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         mutex = self._inside.setdefault(name, asyncio.Lock())
@@ -130,10 +159,10 @@ class Locks:
                 hint="check the owner, the mode and the free space of the folder",
             ) from error
 
-    async def _take(self, descriptor: int, name: str, *, deadline: float) -> None:
+    async def _take(self, descriptor: int, name: str, *, deadline: float, mode: int = fcntl.LOCK_EX) -> None:
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 if time.monotonic() >= deadline:
@@ -176,7 +205,7 @@ class Locks:
 
     def _locked(self, name: str) -> Locked:
         owner = self.owner(name)
-        what = f"`{name.removesuffix('.order')}` is locked"
+        what = "the state file is in use" if name == STATE else f"`{name.removesuffix('.order')}` is locked"
         if owner is None:
             return Locked(f"{what} by another process", hint="run the command again when it has ended")
         since = time.strftime("%H:%M:%S", time.localtime(owner.since))

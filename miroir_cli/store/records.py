@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from miroir_cli.model import (
@@ -19,6 +20,7 @@ from miroir_cli.model import (
     Json,
     NodeName,
     Piece,
+    Replica,
     ReplicaState,
     ShardId,
     WriteKind,
@@ -165,6 +167,44 @@ class BatchRecord:
     state: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuiltIndex:
+    """An index as a new store begins with it: `newest` is the highest number that an intent of it has had.
+
+    `tops` gives for each node that answered its highest task uid: whatever came before does not count.
+    """
+
+    index: Index
+    replicas: tuple[Replica, ...]
+    newest: int
+    tops: Mapping[NodeName, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """A whole state, put together from what the nodes know. `deleted`: the last incarnation of each deleted index."""
+
+    cluster: ClusterRecord
+    members: tuple[Member, ...]
+    indexes: tuple[RebuiltIndex, ...]
+    deleted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The state store as it was found by somebody who wants to replace it.
+
+    `damage` says why it cannot be read. `cluster` is None when it is missing or nobody has written to it, `blank` is
+    true as long as it knows no node and no index. `newest` gives for each index its incarnation and newest intent.
+    """
+
+    exists: bool = True
+    damage: str | None = None
+    cluster: ClusterRecord | None = None
+    blank: bool = True
+    newest: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
 Judge = Callable[[Intent, InSync], Verdict]
 Settle = Callable[[Pending], Settlement]
 
@@ -180,6 +220,7 @@ class Store(Protocol):
     async def epoch(self) -> int: ...
     async def members(self) -> dict[NodeName, Member]: ...
     async def enrol(self, member: Member) -> None: ...
+    async def rebuild(self, state: Rebuilt) -> None: ...
 
     # indexes
     async def indexes(self) -> tuple[Index, ...]: ...
@@ -222,3 +263,12 @@ class Store(Protocol):
     async def finish_import(self, id: int, *, state: str, summary: Json) -> None: ...
     async def save_batch(self, batch: BatchRecord) -> None: ...
     async def batches(self, import_id: int) -> tuple[BatchRecord, ...]: ...
+
+
+class Replacement(Protocol):
+    """Putting a whole new store in the place of a lost one, in steps of which each leaves the old or the new one."""
+
+    async def inspect(self) -> Found: ...
+    async def build(self, state: Rebuilt) -> None: ...
+    async def set_aside(self) -> Path | None: ...
+    async def take_place(self) -> None: ...

@@ -11,7 +11,7 @@ import msgspec
 
 from miroir_cli.errors import AlreadyExists
 from miroir_cli.model import Index, IndexMap, IndexUid, Json, NodeName, Replica, ReplicaState, ShardId
-from miroir_cli.store.records import ClusterRecord, Creation, Deletion, InSync, Marked, Member
+from miroir_cli.store.records import ClusterRecord, Creation, Deletion, InSync, Marked, Member, Rebuilt, RebuiltIndex
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -231,3 +231,54 @@ def mark(db: Database, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]],
     if marked:
         raise_epoch(db)
     return Marked(epoch=read_epoch(db), stale={node: frozenset(shards) for node, shards in marked.items()})
+
+
+def read_newest_numbers(db: Database) -> dict[str, tuple[int, int]]:
+    """For each index its incarnation and the number of its newest intent."""
+    rows = db.conn.execute(
+        "select uid, incarnation, max(settled, coalesce((select max(n) from intents where intents.uid = indexes.uid "
+        "and intents.incarnation = indexes.incarnation), 0)) from indexes where state = 'active'"
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def rebuild(db: Database, state: Rebuilt) -> None:
+    """Write a whole state into a store that is empty."""
+    record = state.cluster
+    db.execute(
+        "insert into cluster (id, name, cluster_id, epoch) values (1, ?, ?, ?)", [record.name, record.id, record.epoch]
+    )
+    for member in state.members:
+        enrol(db, member)
+    for found in state.indexes:
+        _rebuild_index(db, found)
+    db.conn.executemany(
+        f"insert into indexes ({_INDEX_COLUMNS}, state) values (?, ?, '', 0, 0, 1, '{{}}', 0, 'deleted')",
+        sorted(state.deleted.items()),
+    )
+
+
+def _rebuild_index(db: Database, found: RebuiltIndex) -> None:
+    index = found.index
+    db.execute(
+        f"insert into indexes ({_INDEX_COLUMNS}, state, settled) values (?, ?, ?, ?, ?, ?, ?, ?, 'active', ?)",
+        [
+            index.uid,
+            index.incarnation,
+            index.primary_key,
+            index.shards,
+            index.replicas,
+            int(index.tie_break),
+            to_json(index.settings),
+            index.created_at,
+            found.newest,
+        ],
+    )
+    db.conn.executemany(
+        "insert into placements (uid, shard, node, state, since) values (?, ?, ?, ?, ?)",
+        [(index.uid, replica.shard, replica.node, replica.state.value, replica.since) for replica in found.replicas],
+    )
+    db.conn.executemany(
+        "insert into lanes (uid, node, base, looked) values (?, ?, ?, ?)",
+        [(index.uid, node, top + 1, top) for node, top in found.tops.items()],
+    )

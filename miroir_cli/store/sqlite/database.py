@@ -126,8 +126,7 @@ def _translate(error: sqlite3.Error, path: Path) -> MiroirError:
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "no such table" in str(error):
         return StateCorrupt(
             f"state file `{path}` is damaged: {error}",
-            hint=f"put back your latest copy of `{path}` (with its -wal file), or, without one, move it aside, delete "
-            "`_miroir` and the indexes on every node and import again; nothing on the nodes was touched",
+            hint="run `miroir state recover`: it builds a new one from what the nodes know and keeps this one",
         )
     if name.startswith("SQLITE_FULL"):
         return StateUnavailable(

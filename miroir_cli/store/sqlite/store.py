@@ -7,6 +7,7 @@ reads use a second connection on the caller's thread: with WAL they neither wait
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         Marked,
         Member,
         Pending,
+        Rebuilt,
         Settle,
     )
 
@@ -51,6 +53,7 @@ class SqliteStore:
         self.path = path
         self._writer = writer
         self._reader = reader
+        self._file = _identity(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="miroir-state")
 
     @classmethod
@@ -100,10 +103,19 @@ class SqliteStore:
 
     async def _write(self, change: Callable[[Database], Result], *, durable: bool = True) -> Result:
         def run() -> Result:
+            self._check_place()
             with transaction(self._writer, self.path, durable=durable) as db:
                 return change(db)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    def _check_place(self) -> None:
+        """What is written into a file that was removed or replaced would be lost without anybody noticing."""
+        if _identity(self.path) != self._file:
+            raise StateUnavailable(
+                f"state file `{self.path}` was removed or replaced while this command ran",
+                hint="run the same command again; if the file is lost, run `miroir state recover` first",
+            )
 
     def _read(self, look: Callable[[Database], Result]) -> Result:
         """Several reads of one moment."""
@@ -134,6 +146,10 @@ class SqliteStore:
 
     async def enrol(self, member: Member) -> None:
         await self._write(lambda db: cluster.enrol(db, member))
+
+    async def rebuild(self, state: Rebuilt) -> None:
+        """Fill an empty store with a whole state."""
+        await self._write(lambda db: cluster.rebuild(db, state))
 
     # -- indexes
 
@@ -236,3 +252,12 @@ class SqliteStore:
     async def batches(self, import_id: int) -> tuple[BatchRecord, ...]:
         with translated(self.path):
             return imports.read_batches(self._reader, import_id)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is that has this name now; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
