@@ -22,7 +22,7 @@
     │   ├── TopologyInvalid         6
     │   ├── SettingsInvalid         6
     │   ├── NodeUnsupported         6   not Meilisearch, or too old
-    │   ├── StateCorrupt            6
+    │   ├── StateCorrupt            6   the state file is damaged: `miroir state recover`
     │   └── StateTooNew             6
     ├── Locked                      8   another process holds the lock
     ├── ChangesPending              9
@@ -30,7 +30,7 @@
     ├── DifferencesFound           13
     ├── Refused                    14   it would lose data or coverage
     │   ├── ForeignNode            14   the node belongs to another cluster
-    │   └── EpochStale             14   the nodes know a newer state than this state store
+    │   └── EpochStale             14   the nodes know a newer state than this state store: `miroir state recover`
     └── Interrupted           130/143
 
 The number is the exit status. `http_status` is what the proxy answers, `retry_helps` whether the same call can

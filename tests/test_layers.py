@@ -55,6 +55,8 @@ PURE = (
     "topology/placement.py",
     "topology/assignment.py",
     "topology/capacity.py",
+    "replication/copies.py",
+    "replication/election.py",
     "replication/verdict.py",
     "indexes/settings.py",
     "checkup/finding.py",

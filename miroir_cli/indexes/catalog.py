@@ -278,10 +278,9 @@ async def delete_index(cluster: Cluster, uid: str) -> list[NodeName]:
             index = (await cluster.reload(uid)).index
             await recover(cluster, index)
             await cluster.store.begin_deletion(index)
-            await _delete_everywhere(cluster, uid, names)
+            await _delete_everywhere(cluster, index, names)
         else:
             await _finish_deletion(cluster, begun)
-    await publish(cluster, uid, deleted=True)
     return names
 
 
@@ -290,12 +289,13 @@ async def _finish_deletion(cluster: Cluster, deletion: Deletion) -> None:
     silent = set(deletion.nodes) - set(await fence(cluster, deletion.nodes))
     if silent:
         raise _silent(min(silent))
-    await _delete_everywhere(cluster, deletion.index.uid, deletion.nodes)
+    await _delete_everywhere(cluster, deletion.index, deletion.nodes)
 
 
-async def _delete_everywhere(cluster: Cluster, uid: str, names: Iterable[NodeName]) -> None:
-    await cluster.fleet.all(lambda client: _delete_on(client, uid), names=names)
-    await cluster.store.forget_index(uid)
+async def _delete_everywhere(cluster: Cluster, index: Index, names: Iterable[NodeName]) -> None:
+    await cluster.fleet.all(lambda client: _delete_on(client, index.uid), names=names)
+    await cluster.store.forget_index(index.uid)
+    await publish(cluster, index.uid, deleted=index)
 
 
 def _silent(name: NodeName) -> NodeUnavailable:

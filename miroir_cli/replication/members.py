@@ -1,28 +1,37 @@
 """Which disks belong to the cluster: a marker on every node, a copy of the map beside it, and doubts about both.
 
-Every node carries the index `_miroir` with one document `cluster` (the marker: whose disk this is) and one document
-for each index (definition, settings and placement at an epoch), so that a lost state store can be rebuilt and a
-foreign or empty disk is recognised.
+Every node carries the index `_miroir` (see `copies`), so that a lost state store can be rebuilt and a foreign or empty
+disk is recognised.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from miroir_cli.errors import EpochStale, ForeignNode, MiroirError, NodeRefusal, NodeTaskFailed
-from miroir_cli.model import RESERVED_INDEX, IndexMap, NodeName, ReplicaState
+from miroir_cli.errors import EpochStale, ForeignNode, MiroirError, NodeRefusal, NodeTaskFailed, NodeUnavailable
+from miroir_cli.model import RESERVED_INDEX, Index, NodeName, ReplicaState
 from miroir_cli.node.answers import Accepted, Answer
+from miroir_cli.replication.copies import (
+    MARKER,
+    copy_document,
+    marker_document,
+    surplus_tombstones,
+    tombstone_document,
+)
 from miroir_cli.store.records import ClusterRecord, Member
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.node.client import NodeClient
 
-MARKER = "cluster"
+ROLL = "roll"
+"""Under this name a process remembers that it has called the roll."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +42,17 @@ class Roll:
     absent: dict[NodeName, MiroirError] = field(default_factory=dict)
 
 
+async def roll_once(cluster: Cluster) -> None:
+    """Call the roll before this process changes anything: who holds an older state must not touch a node."""
+    lock = cluster.session.setdefault(f"{ROLL}:lock", asyncio.Lock())
+    assert isinstance(lock, asyncio.Lock)
+    async with lock:
+        if ROLL not in cluster.session:
+            await call_roll(cluster)
+
+
 async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = None) -> Roll:
-    """Check every node's marker before writing; new nodes get one.
+    """Check every node's marker before writing; new nodes get one, and those that missed something the newest state.
 
     A member whose disk is not the one we knew (no marker, or fewer tasks than it has had) has all its replicas marked
     `lost`. Raises `ForeignNode` for a node of
@@ -43,7 +61,7 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
     """
     await cluster.store.found(name=cluster.topology.cluster.name)
     known = await cluster.store.members()
-    disks = await cluster.fleet.each(read_disk)
+    disks = await cluster.fleet.each(lambda client: _in_time(client, cluster.patience.answer))
     record = await cluster.store.found(name=cluster.topology.cluster.name)
     absent = {name: disk for name, disk in disks.items() if isinstance(disk, MiroirError)}
     present = {name: disk for name, disk in disks.items() if isinstance(disk, Disk)}
@@ -52,13 +70,22 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
             _check_marker(cluster.fleet[name], disk.marker, record)
     for name, disk in present.items():
         member = known.get(name)
-        if member is not None and not disk.is_of(member):
-            await _lose(cluster, cluster.fleet[name])
         if member is None or not disk.is_of(member):
-            await _welcome(cluster, cluster.fleet[name], record)
+            if member is not None:
+                await _lose(cluster, cluster.fleet[name])
+            try:
+                await _welcome(cluster, cluster.fleet[name])
+            except MiroirError as error:
+                absent[name] = error
+    present = {name: disk for name, disk in present.items() if name not in absent}
+    behind = [name for name, disk in present.items() if disk.epoch < record.epoch]
+    if behind:
+        for index in await cluster.store.indexes():
+            await publish(cluster, index.uid, names=behind)
     for name in required or ():
         if name in absent:
             raise absent[name]
+    cluster.session[ROLL] = True
     return Roll(present=tuple(present), absent=absent)
 
 
@@ -72,6 +99,22 @@ class Disk:
     def is_of(self, member: Member) -> bool:
         """Whether it can be the disk that was enrolled. `member` must have been read before the disk was."""
         return self.marker is not None and self.top_task >= member.top_task
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch that was told to the node; -1 when none was."""
+        return -1 if self.marker is None else int(self.marker.get("epoch", 0))
+
+
+async def _in_time(client: NodeClient, limit: float) -> Disk:
+    """The same within so many seconds: a node that is slow to answer does not hold up the others' writes."""
+    try:
+        async with asyncio.timeout(limit):
+            return await read_disk(client)
+    except TimeoutError:
+        raise NodeUnavailable(
+            f"node `{client.name}` did not answer within {limit:g} s", node=client.name, sent=True
+        ) from None
 
 
 async def read_disk(client: NodeClient) -> Disk:
@@ -92,8 +135,8 @@ def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRec
     if marker.get("cluster_id") != record.id:
         raise ForeignNode(
             f"node `{client.name}` at {client.node.url} belongs to another cluster (`{marker.get('name')}`)",
-            hint="take it out of the topology file, or use the state file of its cluster; if that is gone for good, "
-            "delete its indexes and `_miroir` on the node",
+            hint="take it out of the topology file, or use the state file of its cluster; if that is lost, run "
+            "`miroir state recover`",
         )
     if marker.get("node") != client.name:
         raise ForeignNode(
@@ -103,13 +146,23 @@ def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRec
     if int(marker.get("epoch", 0)) > record.epoch:
         raise EpochStale(
             f"node `{client.name}` knows state {marker.get('epoch')}, this state file is at {record.epoch}",
-            hint="this is an older copy of the state file: use the newest one (`[state] url` in the topology file)",
+            hint="this is an older copy of the state file: use the newest one (`[state] url` in the topology file), or "
+            "run `miroir state recover` when there is none",
         )
 
 
-async def _welcome(cluster: Cluster, client: NodeClient, record: ClusterRecord) -> None:
+HIDDEN = {"displayedAttributes": ["id"], "searchableAttributes": ["id"]}
+"""Settings of `_miroir`: a key that may search every index must not find the secrets of embedders in it."""
+
+
+async def _welcome(cluster: Cluster, client: NodeClient) -> None:
     """Write the marker and wait for it; the node is a member from then on."""
-    answer = await _put(client, [_marker(client, record)])
+    record = await cluster.store.found(name=cluster.topology.cluster.name)
+    answer = await client.write(
+        "PATCH", f"indexes/{RESERVED_INDEX}/settings", content=msgspec.json.encode(HIDDEN), timeout=10.0
+    )
+    if isinstance(answer, Accepted):
+        answer = await _put(client, [marker_document(record, client.name)])
     if not isinstance(answer, Accepted):
         raise answer.error
     task = await client.wait_task(answer.task, timeout=60.0)
@@ -141,29 +194,65 @@ async def _lose(cluster: Cluster, client: NodeClient) -> None:
             for replica in (map.replicas if map else ())
             if replica.node == client.name and replica.state is not ReplicaState.LOST
         ]
-        await cluster.store.mark(index.uid, {client.name: shards}, state=ReplicaState.LOST)
+        if shards:
+            await cluster.store.mark(index.uid, {client.name: shards}, state=ReplicaState.LOST)
+            await publish(cluster, index.uid)
 
 
-async def publish(cluster: Cluster, uid: str, *, deleted: bool = False) -> None:
+async def publish(
+    cluster: Cluster, uid: str, *, deleted: Index | None = None, names: Iterable[NodeName] | None = None
+) -> None:
     """Copy what the store knows of an index to every node that answers; it is queued there, not waited for.
 
-    The marker's epoch is changed, the rest of it never written: an emptied disk must not get a marker here.
+    `deleted`: the index that is gone from the store; nodes get its tombstone. `names`: the nodes (all members).
+    The marker's epoch is changed, the rest of it never written: an emptied disk must not get a marker here. When the
+    index was changed meanwhile its newer copy follows: two processes that copy at once must not leave the older one.
     """
-    record = await cluster.store.cluster()
-    if record is None:
-        return
-    map = await cluster.store.map(uid)
-
-    async def put(client: NodeClient) -> None:
-        documents: list[dict[str, Any]] = [{"id": MARKER, "epoch": record.epoch}]
-        if map is not None and not deleted:
-            documents.append(_manifest(map))
-        await _put(client, documents, method="PUT")
-        if deleted:
-            await client.write("DELETE", f"indexes/{RESERVED_INDEX}/documents/index-{uid}", timeout=10.0)
-
     members = await cluster.store.members()
-    await cluster.fleet.each(put, names=[name for name in members if name in cluster.fleet])
+    chosen = [name for name in (members if names is None else names) if name in members and name in cluster.fleet]
+    before: object = None
+    while (record := await cluster.store.cluster()) is not None:
+        map = await cluster.store.map(uid)
+        if map is not None:
+            now: object = (map.index, map.replicas)
+            document = copy_document(record, map)
+        elif deleted is not None:
+            now, document = deleted, tombstone_document(record, deleted)
+        else:
+            return
+        if now == before:
+            return
+        before = now
+        await cluster.fleet.each(partial(_copy_to, cluster, record, document), names=chosen)
+
+
+async def _copy_to(cluster: Cluster, record: ClusterRecord, document: dict[str, Any], client: NodeClient) -> None:
+    """Give a node one copy or tombstone, unless it knows a newer state than this store; the epoch goes last."""
+    try:
+        marker = await client.get_document(RESERVED_INDEX, MARKER)
+    except NodeRefusal as error:
+        if error.status != 404:
+            raise
+    else:
+        if int(marker.get("epoch", 0)) > await cluster.store.epoch():
+            return
+    if not isinstance(await _put(client, [document]), Accepted):
+        return
+    await _put(client, [{"id": MARKER, "epoch": record.epoch}], method="PUT")
+    if document.get("deleted"):
+        await _forget_old_tombstones(client)
+
+
+async def _forget_old_tombstones(client: NodeClient) -> None:
+    body = {"fields": ["id", "epoch", "deleted"], "limit": 100_000}
+    surplus = surplus_tombstones((await client.fetch_documents(RESERVED_INDEX, body))["results"])
+    if surplus:
+        await client.write(
+            "POST",
+            f"indexes/{RESERVED_INDEX}/documents/delete-batch",
+            content=msgspec.json.encode(surplus),
+            timeout=10.0,
+        )
 
 
 async def _put(client: NodeClient, documents: list[dict[str, Any]], *, method: str = "POST") -> Answer:
@@ -174,29 +263,3 @@ async def _put(client: NodeClient, documents: list[dict[str, Any]], *, method: s
         params={"primaryKey": "id"},
         timeout=10.0,
     )
-
-
-def _marker(client: NodeClient, record: ClusterRecord) -> dict[str, Any]:
-    return {
-        "id": MARKER,
-        "name": record.name,
-        "cluster_id": record.id,
-        "node": client.name,
-        "epoch": record.epoch,
-    }
-
-
-def _manifest(map: IndexMap) -> dict[str, Any]:
-    index = map.index
-    return {
-        "id": f"index-{index.uid}",
-        "epoch": map.epoch,
-        "uid": index.uid,
-        "incarnation": index.incarnation,
-        "primary_key": index.primary_key,
-        "shards": index.shards,
-        "replicas": index.replicas,
-        "tie_break": index.tie_break,
-        "settings": index.settings,
-        "placement": [[replica.shard, replica.node, replica.state.value, replica.since] for replica in map.replicas],
-    }

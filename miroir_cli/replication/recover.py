@@ -12,7 +12,7 @@ from miroir_cli.replication.members import publish
 from miroir_cli.replication.verdict import Part, Sent, judge_recovery
 
 if TYPE_CHECKING:
-    from miroir_cli.cluster import Cluster
+    from miroir_cli.cluster import Cluster, Site
     from miroir_cli.node.client import NodeClient
 
 PAGE = 1000
@@ -50,14 +50,14 @@ async def recover(cluster: Cluster, index: Index) -> Intent | None:
     return closed
 
 
-async def fence(cluster: Cluster, names: Iterable[NodeName]) -> tuple[NodeName, ...]:
+async def fence(site: Site, names: Iterable[NodeName]) -> tuple[NodeName, ...]:
     """Wait until nothing that a dead process sent can still reach these nodes; those for which that is certain.
 
     A node must answer first: one that is frozen takes in what waits in its sockets when it continues, however late.
     """
-    patience = cluster.patience
-    asked = await cluster.fleet.each(
-        lambda client: client.health(timeout=patience.answer), names=[name for name in names if name in cluster.fleet]
+    patience = site.patience
+    asked = await site.fleet.each(
+        lambda client: client.health(timeout=patience.answer), names=[name for name in names if name in site.fleet]
     )
     answered = tuple(name for name, error in asked.items() if error is None)
     if answered:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from miroir_cli.errors import IndexNotFound, MiroirError, NodeUnavailable
-from miroir_cli.model import IntentState
-from miroir_cli.replication.members import publish, suspect
+from miroir_cli.model import IntentState, WriteKind
+from miroir_cli.replication.members import publish, roll_once, suspect
 from miroir_cli.replication.verdict import Look, Sight, TaskView, gone, judge_settling, stored_on
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Settler:
         ended, marked = await self.cluster.store.settle_intents(
             self.index.uid, lambda current: judge_settling(current, sight)
         )
-        if marked.stale:
+        if marked.stale or any(intent.kind is WriteKind.SETTINGS for intent in ended):
             await publish(self.cluster, self.index.uid)
         settled = ended[-1].n if ended else pending.settled
         quiet = Settled(settled=settled, outstanding=max(0, pending.newest - settled), silent=silent)
@@ -210,6 +210,7 @@ def _outcome(intent: Intent, pending: Pending) -> IntentOutcome:
 
 async def settle(cluster: Cluster, index: Index) -> Settled:
     """One look (see `Settler.look`), continuing what this process saw before."""
+    await roll_once(cluster)
     key = f"settler:{index.uid}:{index.incarnation}"
     settler = cluster.session.get(key)
     if not isinstance(settler, Settler):

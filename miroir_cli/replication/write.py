@@ -13,7 +13,7 @@ from miroir_cli.errors import AuthenticationFailed, NodeRefusal, NodeUnavailable
 from miroir_cli.model import Index, Intent, IntentState, IntentTarget, Json, NodeName, ShardId, WriteKind
 from miroir_cli.node.answers import Accepted, Answer, Refused
 from miroir_cli.node.client import NodeClient, segment
-from miroir_cli.replication.members import publish, suspect
+from miroir_cli.replication.members import publish, roll_once, suspect
 from miroir_cli.replication.recover import find_tasks, newest_known, recover
 from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
 
@@ -70,6 +70,7 @@ async def write(cluster: Cluster, index: Index, outgoing: Outgoing) -> Written:
     Returns once it is in the queues and recorded; `settle` says when it is stored. Raises `Locked`, `NoQuorum`,
     `ShardUnavailable` and `IndexNotFound` before anything was sent, and `WriteUnknown` when its outcome is in doubt.
     """
+    await roll_once(cluster)
     async with cluster.locks.order(index.uid):
         return await write_locked(cluster, index, outgoing)
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
+from miroir_cli.cluster import Cluster
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.errors import EpochStale, ForeignNode, NodeUnavailable
-from miroir_cli.model import ReplicaState
-from miroir_cli.replication.members import call_roll
-from tests.faults.world import N1, N2, UID, Ledger, check, create, eventually, keys_of_every_shard, put, world_of
+from miroir_cli.model import NodeName, ReplicaState, ShardId
+from miroir_cli.replication.members import call_roll, publish
+from tests.faults.world import (
+    N1,
+    N2,
+    UID,
+    Ledger,
+    check,
+    copies_are_kept_from_searches,
+    create,
+    eventually,
+    keys_of_every_shard,
+    put,
+    world_of,
+)
 
 
 async def test_new_nodes_are_welcomed_once(tmp_path: Path) -> None:
@@ -21,6 +35,14 @@ async def test_new_nodes_are_welcomed_once(tmp_path: Path) -> None:
             tops = [await client.top_task() for client in cluster.fleet.clients.values()]
             assert (await call_roll(cluster)).present == ("n1", "n2")
             assert [await client.top_task() for client in cluster.fleet.clients.values()] == tops
+
+
+async def test_what_nodes_keep_of_the_state_is_not_for_searches(tmp_path: Path) -> None:
+    """A key that may search every index must not show the secrets of embedders."""
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster, settings={"stopWords": ["hush"]})
+            assert await copies_are_kept_from_searches(cluster)
 
 
 async def test_a_node_that_is_down_is_absent_and_stops_who_needs_it(tmp_path: Path) -> None:
@@ -74,6 +96,62 @@ async def test_an_older_copy_of_the_state_file_is_refused(tmp_path: Path) -> Non
         async with world.cluster() as cluster:
             with pytest.raises(EpochStale, match="knows state"):
                 await call_roll(cluster)
+
+
+async def test_an_older_state_never_replaces_the_newer_copies(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+        shutil.copytree(tmp_path / ".miroir", tmp_path / "copy")
+        async with world.cluster() as cluster:
+            await create(cluster, "films")
+            before = await _epochs(cluster)
+        shutil.rmtree(tmp_path / ".miroir")
+        shutil.copytree(tmp_path / "copy", tmp_path / ".miroir")
+        async with world.cluster() as cluster:
+            await publish(cluster, UID)
+            assert await _epochs(cluster) == before
+
+
+async def test_a_node_that_missed_a_copy_gets_it_with_the_next_roll_call(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+            index = (await create(cluster, "films")).uid
+            world.engine(2).stop()
+            await cluster.store.mark(index, {N2: [ShardId(0)]}, state=ReplicaState.STALE)
+            await publish(cluster, index)
+            world.engine(2).start()
+        async with world.cluster() as cluster:
+            await call_roll(cluster)
+            states = (await cluster.fleet[N2].get_document("_miroir", "index-films"))["placement"]
+            assert [0, "n2", "stale", await cluster.store.epoch()] in states
+            assert (await _epochs(cluster))[N2] == await cluster.store.epoch()
+
+
+async def test_of_two_that_copy_at_once_the_older_one_is_never_what_stays(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+            await _epochs(cluster)
+            world.engine(1).faults.add(Kind.DELAY, method="POST", path="_miroir/documents", seconds=0.6)
+            older = asyncio.create_task(publish(cluster, UID))
+            await asyncio.sleep(0.2)
+            await cluster.store.mark(UID, {N2: [ShardId(0)]}, state=ReplicaState.STALE)
+            await publish(cluster, UID)
+            await older
+            await _epochs(cluster)
+            states = (await cluster.fleet[N1].get_document("_miroir", "index-books"))["placement"]
+            assert [0, "n2", "stale", await cluster.store.epoch()] in states
+
+
+async def _epochs(cluster: Cluster) -> dict[NodeName, int]:
+    """The epoch on each node's marker, once its queue is empty."""
+    found = {}
+    for name, client in cluster.fleet.clients.items():
+        await client.wait_task(await client.top_task())
+        found[name] = int((await client.get_document("_miroir", "cluster"))["epoch"])
+    return found
 
 
 async def test_an_emptied_disk_loses_all_its_replicas_and_the_node_is_welcomed_anew(tmp_path: Path) -> None:

@@ -210,3 +210,16 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, timeout: float
 def stale(map: IndexMap) -> set[NodeName]:
     """Nodes with a replica that is out of sync."""
     return {replica.node for replica in map.replicas if replica.state.value in ("stale", "lost")}
+
+
+async def copies_are_kept_from_searches(cluster: Cluster) -> bool:
+    """Whether the copy of an index with the stop word `hush` is on each node, and no search finds or shows it."""
+    for client in cluster.fleet.clients.values():
+        await client.wait_task(await client.top_task())
+        kept = await client.get_document("_miroir", f"index-{UID}")
+        found = await client.search("_miroir", {"q": "hush"})
+        shown = await client.search("_miroir", {"q": ""})
+        keys = {key for hit in shown["hits"] for key in hit}
+        if kept["settings"] != {"stopWords": ["hush"]} or found["hits"] or len(shown["hits"]) != 2 or keys != {"id"}:
+            return False
+    return True

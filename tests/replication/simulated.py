@@ -38,11 +38,13 @@ class Delivery(Enum):
 
 
 class SimulatedNode(NodeClient):
-    """One node. `documents` are those applied, {key: value}; `waiting` the requests not taken in yet."""
+    """One node. `documents` are those applied, {key: value}; `waiting` the requests not taken in yet; `cluster_id` that
+    of its marker."""
 
     def __init__(self, name: NodeName) -> None:
         super().__init__(Node(name=name, url=f"http://{name}.test"))
         self.up = True
+        self.cluster_id = ""
         self.all_tasks: list[dict[str, Any]] = []
         self.documents: dict[str, Any] = {}
         self.waiting: list[dict[str, Any]] = []
@@ -94,7 +96,7 @@ class SimulatedNode(NodeClient):
 
     async def get_document(self, uid: str, key: str, *, fields: list[str] | None = None) -> dict[str, Any]:
         self._answering()
-        return {"id": key, "cluster_id": "simulated", "node": self.name}
+        return {"id": key, "cluster_id": self.cluster_id, "node": self.name}
 
     async def tasks(self, *, timeout: float | None = None, **params: Any) -> dict[str, Any]:
         await asyncio.sleep(0)

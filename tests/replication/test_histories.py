@@ -80,7 +80,9 @@ class Histories(RuleBasedStateMachine):
         self.run(self._create(replicas))
 
     async def _create(self, replicas: int) -> None:
-        await self.store.found(name="simulated")
+        record = await self.store.found(name="simulated")
+        for node in self.nodes:
+            node.cluster_id = record.id
         for name in NAMES:
             await self.store.enrol(Member(name=name, url="", top_task=-1))
         index = await self.store.begin_creation(NEW, nodes=dict.fromkeys(NAMES, -1))
