@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "search": "search",
     "explain": "search",
     "locate": "search",
+    "state": "state",
     "dev": "dev",
     "demo": "dev",
 }

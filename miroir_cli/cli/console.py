@@ -37,7 +37,7 @@ from miroir_cli.errors import Interrupted, MiroirError, UsageError
 if TYPE_CHECKING:
     from miroir_cli.cli.progress import Progress
     from miroir_cli.cli.table import Cell, Column
-    from miroir_cli.cluster import Cluster
+    from miroir_cli.cluster import Cluster, Site
     from miroir_cli.topology.file import Topology
 
 Result = TypeVar("Result")
@@ -234,6 +234,16 @@ class Console:
         from miroir_cli.topology.file import find_topology, load_topology
 
         return load_topology(find_topology(self._options.topology, os.environ))
+
+    @asynccontextmanager
+    async def site(self) -> AsyncIterator[Site]:
+        """The same without the state store, for a command that makes a new one."""
+        from miroir_cli.cluster import open_site
+        from miroir_cli.topology.file import find_topology, load_topology
+
+        topology = load_topology(find_topology(self._options.topology, os.environ))
+        async with open_site(topology) as site:
+            yield site
 
     def _write_bytes(self, line: bytes) -> None:
         sys.stdout.flush()

@@ -8,8 +8,10 @@
     create POINT          create the index
     settings POINT        change its settings
     delete POINT          delete it
+    recover POINT         make the state file anew
 
-A point is `before:METHOD` or `after:METHOD` of the store: there the process is killed with SIGKILL.
+A point is `before:METHOD` or `after:METHOD` of the store (for `recover`: of what replaces it): there the process is
+killed with SIGKILL.
 """
 
 from __future__ import annotations
@@ -23,17 +25,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from miroir_cli.cluster import Cluster, open_cluster
+from miroir_cli.cluster import Cluster, open_cluster, open_site
 from miroir_cli.indexes.catalog import delete_index
 from miroir_cli.indexes.configure import change_settings
 from miroir_cli.model import IntentState
+from miroir_cli.replication.rebuild import recover_state
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import write
+from miroir_cli.store.sqlite.file import StateFile
 from miroir_cli.topology.file import load_topology
 from tests.faults.world import HURRIED, UID, addition, create, keys_of_every_shard
 
 if TYPE_CHECKING:
-    from miroir_cli.store.records import Store
+    from miroir_cli.store.records import Replacement, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class MortalStore:
     """A store whose process is killed before or after a call of one of its methods."""
 
-    def __init__(self, store: Store, point: str) -> None:
+    def __init__(self, store: Store | Replacement, point: str) -> None:
         self._store = store
         self._when, _, self._method = point.partition(":")
 
@@ -106,6 +110,9 @@ def _mother(topology: Path) -> None:
 
 
 async def _main(topology: Path, verb: str, *arguments: str) -> None:
+    if verb == "recover":
+        await _recover(topology, arguments[0])
+        return
     async with open_cluster(load_topology(topology), command=verb, patience=HURRIED, lock_timeout=30) as cluster:
         if verb != "loop":
             cluster.store = cast("Store", MortalStore(cluster.store, arguments[0]))
@@ -119,6 +126,13 @@ async def _main(topology: Path, verb: str, *arguments: str) -> None:
             await delete_index(cluster, UID)
         else:
             await change_settings(cluster, UID, {"stopWords": ["the"]})
+
+
+async def _recover(path: Path, point: str) -> None:
+    topology = load_topology(path)
+    mortal = cast("Replacement", MortalStore(StateFile(topology.state_path), point))
+    async with open_site(topology, command="recover", patience=HURRIED) as site:
+        await recover_state(site, replacement=mortal)
 
 
 async def _write_once(cluster: Cluster, value: int) -> None:

@@ -16,11 +16,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from miroir_cli.cluster import Patience
+from miroir_cli.cluster import Patience, open_site
 from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.indexes.catalog import delete_index
 from miroir_cli.indexes.configure import change_settings, get_settings
 from miroir_cli.model import IntentState, NodeName, ReplicaState
+from miroir_cli.replication.rebuild import recover_state
 from miroir_cli.replication.settle import settle
 from tests.faults.world import (
     N2,
@@ -28,6 +29,7 @@ from tests.faults.world import (
     Ledger,
     World,
     check,
+    copies_are_kept_from_searches,
     create,
     eventually,
     keys_of_every_shard,
@@ -177,3 +179,32 @@ async def test_a_killed_server_is_left_behind_and_an_emptied_one_lost(tmp_path: 
             await change_settings(cluster, UID, {"stopWords": ["the"]})
             map = await check(cluster, index, ledger)
             assert {r.node for r in map.replicas if r.state is ReplicaState.LOST} == {"n2"}
+
+
+async def test_a_lost_state_file_comes_back_from_the_copies_and_the_tasks(tmp_path: Path) -> None:
+    """The first server missed a write and the mark of that, so only the second one knows who is out of date."""
+    with servers_of(tmp_path) as (world, servers):
+        async with world.cluster(patience=PATIENCE) as cluster:
+            index, ledger = await create(cluster, settings={"stopWords": ["the"]}), Ledger()
+            keys = keys_of_every_shard(index)
+            await put(cluster, index, dict.fromkeys(keys, 1), ledger)
+            servers[0].kill()
+            await put(cluster, index, dict.fromkeys(keys, 2), ledger)
+            servers[0].start()
+        shutil.rmtree(tmp_path / ".miroir")
+        async with open_site(world.topology, patience=PATIENCE) as site:
+            found = await recover_state(site)
+        assert found.done and not found.election.uncovered
+        async with world.cluster(patience=PATIENCE) as cluster:
+            map = await cluster.reload(UID)
+            assert map.index == index and stale(map) == {"n1"}
+            written = await put(cluster, index, dict.fromkeys(keys, 3), ledger)
+            assert written is not None and written.n == 3
+            await check(cluster, index, ledger)
+
+
+async def test_what_nodes_keep_of_the_state_is_not_for_searches(tmp_path: Path) -> None:
+    with servers_of(tmp_path) as (world, _):
+        async with world.cluster(patience=PATIENCE) as cluster:
+            await create(cluster, settings={"stopWords": ["hush"]})
+            assert await copies_are_kept_from_searches(cluster)
