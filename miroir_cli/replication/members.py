@@ -133,10 +133,13 @@ async def read_disk(client: NodeClient) -> Disk:
 
 def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRecord) -> None:
     if marker.get("cluster_id") != record.id:
+        same = marker.get("name") == record.name
         raise ForeignNode(
-            f"node `{client.name}` at {client.node.url} belongs to another cluster (`{marker.get('name')}`)",
-            hint="take it out of the topology file, or use the state file of its cluster; if that is lost, run "
-            "`miroir state recover`",
+            f"node `{client.name}` at {client.node.url} belongs to another cluster"
+            f"{', also called' if same else ':'} `{marker.get('name')}`",
+            hint="if this is a new state file because the old one was lost, run `miroir state recover`"
+            if same
+            else "take it out of the topology file, or use the state file of its cluster",
         )
     if marker.get("node") != client.name:
         raise ForeignNode(
