@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from miroir_cli.dev.engine.testing import running_engine
+from miroir_cli.dev.engines import INDEXING_MEMORY
 from tests.contract.server import Server
 
 
@@ -32,7 +33,16 @@ def running_meilisearch(directory: Path, master_key: str | None = None) -> Itera
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    command = [binary, "--no-analytics", "--env", "development", "--http-addr", f"127.0.0.1:{port}"]
+    command = [
+        binary,
+        "--no-analytics",
+        "--max-indexing-memory",
+        INDEXING_MEMORY,
+        "--env",
+        "development",
+        "--http-addr",
+        f"127.0.0.1:{port}",
+    ]
     command += ["--db-path", str(directory / "data"), "--dump-dir", str(directory / "dumps")]
     command += ["--master-key", master_key] if master_key else []
     process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -20,6 +20,7 @@ import msgspec
 
 from miroir_cli.cluster import Cluster, TransportFactory, open_cluster
 from miroir_cli.dev.engine.testing import running_engine
+from miroir_cli.dev.engines import INDEXING_MEMORY
 from miroir_cli.documents.route import shard_of
 from miroir_cli.indexes.catalog import create_index, plan_index
 from miroir_cli.model import SHARD_FIELD, Json, Node, NodeName, spell_shard
@@ -50,7 +51,8 @@ def real_nodes(binary: str, count: int) -> Iterator[list[str]]:
         for number in range(count):
             port = _free_port()
             process = subprocess.Popen(
-                [binary, "--http-addr", f"127.0.0.1:{port}", "--no-analytics", "--db-path", f"{folder}/{number}/data",
+                [binary, "--http-addr", f"127.0.0.1:{port}", "--no-analytics",
+                 "--max-indexing-memory", INDEXING_MEMORY, "--db-path", f"{folder}/{number}/data",
                  "--dump-dir", f"{folder}/{number}/dumps", "--snapshot-dir", f"{folder}/{number}/snapshots"],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
