@@ -9,18 +9,20 @@ import asyncio
 import difflib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from miroir_cli.errors import IndexNotFound, TopologyInvalid
+from miroir_cli.errors import IndexNotFound, MiroirError, TopologyInvalid
 from miroir_cli.model import IndexMap, Node, NodeName, ReplicaState, Secret, ShardId
 from miroir_cli.node.client import NodeClient
 from miroir_cli.node.fleet import Fleet
 from miroir_cli.store.locks import STATE, Locks
 from miroir_cli.store.sqlite.store import SqliteStore
-from miroir_cli.topology.file import Topology, resolve_key
+from miroir_cli.topology.file import Topology, load_topology, resolve_key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from miroir_cli.store.records import Store
@@ -69,6 +71,8 @@ class Cluster(Site):
     session: dict[str, object] = field(default_factory=dict)
     """What one process remembers between calls of the same verb (see `replication/settle.py`)."""
     _maps: dict[str, IndexMap] = field(default_factory=dict)
+    _follows: bool = True
+    _file_read: tuple[int, int, int] | None = None
 
     async def map(self, uid: str) -> IndexMap:
         """The index and its replicas as this process read them last. Raises `IndexNotFound`."""
@@ -82,7 +86,30 @@ class Cluster(Site):
             self._maps.pop(uid, None)
             raise await self._not_found(uid)
         self._maps[uid] = found
+        await self.meet(found.nodes())
         return found
+
+    async def meet(self, names: Iterable[NodeName]) -> None:
+        """Have clients for these nodes: another process may have added some since the topology file was read.
+
+        The file is read again when a node is not known, once for each version of it. What it does not name stays
+        unknown, and so does everything while it cannot be read.
+        """
+        if not self._follows or all(name in self.fleet for name in names):
+            return
+        try:
+            version = await asyncio.to_thread(_version_of, self.topology.path)
+            if version == self._file_read:
+                return
+            topology = await asyncio.to_thread(load_topology, self.topology.path)
+            joined = [node for node in topology.nodes if node.name not in self.fleet]
+            newcomers = await _open_fleet(replace(topology, nodes=tuple(joined)))
+        except (OSError, MiroirError):
+            return
+        self._file_read = version
+        for client in newcomers.clients.values():
+            self.fleet.add(client)
+        self.topology = replace(self.topology, nodes=(*self.topology.nodes, *joined))
 
     async def still_valid(self, map: IndexMap, used: Mapping[NodeName, Iterable[ShardId]]) -> bool:
         """The end check of a read: whether every replica used has been in sync, uninterrupted, since `map` was read.
@@ -100,6 +127,16 @@ class Cluster(Site):
             if replica.state is ReplicaState.SERVING and replica.since <= map.epoch
         }
         return all((node, shard) in serving for node, shards in used.items() for shard in shards)
+
+    @asynccontextmanager
+    async def with_topology(self, topology: Topology) -> AsyncIterator[Cluster]:
+        """This cluster as another topology file describes it, which need not be written yet: the same store and locks,
+        clients for its nodes."""
+        fleet = await _open_fleet(topology)
+        try:
+            yield replace(self, topology=topology, fleet=fleet, _maps={}, _follows=False)
+        finally:
+            await fleet.close()
 
     async def _not_found(self, uid: str) -> IndexNotFound:
         names = [str(index.uid) for index in await self.store.indexes()]
@@ -139,11 +176,7 @@ async def open_site(
     patience: Patience | None = None,
 ) -> AsyncIterator[Site]:
     """The same without the state store."""
-    keys = await _resolve_keys(topology)
-    fleet = Fleet(
-        NodeClient(node, key=keys[node.name], transport=transport(node) if transport else None)
-        for node in topology.nodes
-    )
+    fleet = await _open_fleet(topology, transport=transport)
     try:
         yield Site(
             topology=topology,
@@ -183,10 +216,18 @@ async def with_state(site: Site, *, rotation: int = 0) -> AsyncIterator[Cluster]
             await store.close()
 
 
-async def _resolve_keys(topology: Topology) -> dict[NodeName, str | None]:
-    """The key of each node; one look-up for nodes that name the same source."""
-    found: dict[Secret | None, str | None] = {}
+def _version_of(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+async def _open_fleet(topology: Topology, *, transport: TransportFactory | None = None) -> Fleet:
+    """A client for each node with its key; one look-up for nodes that name the same source of it."""
+    keys: dict[Secret | None, str | None] = {}
     for node in topology.nodes:
-        if node.key not in found:
-            found[node.key] = await asyncio.to_thread(resolve_key, node.key, base=topology.path.parent)
-    return {node.name: found[node.key] for node in topology.nodes}
+        if node.key not in keys:
+            keys[node.key] = await asyncio.to_thread(resolve_key, node.key, base=topology.path.parent)
+    return Fleet(
+        NodeClient(node, key=keys[node.key], transport=transport(node) if transport else None)
+        for node in topology.nodes
+    )

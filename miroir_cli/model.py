@@ -72,6 +72,10 @@ class Replica:
     state: ReplicaState
     since: int
 
+    @property
+    def in_sync(self) -> bool:
+        return self.state is ReplicaState.SERVING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
@@ -113,6 +117,10 @@ class IndexMap:
                 nodes[replica.shard].append(replica.node)
         return {shard: tuple(sorted(names)) for shard, names in nodes.items()}
 
+    def replica(self, shard: ShardId, node: NodeName) -> Replica | None:
+        """The replica of a shard on a node, whatever its state."""
+        return next((each for each in self.replicas if each.shard == shard and each.node == node), None)
+
     def nodes(self) -> tuple[NodeName, ...]:
         """All nodes with any replica of the index, in the order of their names."""
         return tuple(sorted({replica.node for replica in self.replicas}))
@@ -125,6 +133,10 @@ class WriteKind(StrEnum):
     DELETE_BY_FILTER = "delete_by_filter"
     CLEAR = "clear"
     SETTINGS = "settings"
+
+    @property
+    def changes_documents(self) -> bool:
+        return self is not WriteKind.SETTINGS
 
     @property
     def counts_documents(self) -> bool:
@@ -204,3 +216,13 @@ def group_of(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:
     for node in sorted(nodes, key=lambda node: node.name):
         groups.setdefault(node.group, []).append(node)
     return {name: tuple(members) for name, members in groups.items()}
+
+
+def staying_groups(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:
+    """The groups that are to hold every shard: not those whose nodes are all drained, which are on their way out.
+
+    When all nodes are drained none is: then all groups are meant, and found to have too few nodes.
+    """
+    groups = group_of(nodes)
+    staying = {name: members for name, members in groups.items() if not all(node.drained for node in members)}
+    return staying or groups

@@ -19,7 +19,7 @@ from miroir_cli.cluster import Patience
 from miroir_cli.errors import MiroirError
 from miroir_cli.node.client import NodeClient
 from miroir_cli.node.fleet import Fleet
-from miroir_cli.store.locks import Locks
+from miroir_cli.store.locks import STATE, Held, Locks
 from miroir_cli.topology.file import key_file_is_open, resolve_key
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def gather(topology: Topology, *, patience: Patience | None = None) -> Fac
     async with opened_state(topology, limit=patience.answer) as state:
         before = await state.read()
         nodes = await _ask_nodes(topology, before, patience=patience)
-        held = Locks(state.path.parent / "locks").held() if state.path is not None else ()
+        held = _held(state.path.parent / "locks") if state.path is not None else ()
         after = await state.read()
     return Facts(
         cluster=topology.cluster,
@@ -97,3 +97,8 @@ def _open_key_file(secret: Secret | None, base: Path) -> str | None:
     if secret is None or secret.file is None or not key_file_is_open(secret, base=base):
         return None
     return secret.file
+
+
+def _held(folder: Path) -> tuple[Held, ...]:
+    """The locks that somebody holds, without the one that every command shares."""
+    return tuple(lock for lock in Locks(folder).held() if lock.name != STATE)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from miroir_cli.checkup.facts import Disk, FailedTask, Marker, NodeFacts, Standing, Trouble, TroubleKind
 from miroir_cli.errors import AuthenticationFailed, MiroirError, NodeRefusal, NodeUnavailable, NodeUnsupported
+from miroir_cli.indexes.settings import defaults_from
 from miroir_cli.model import RESERVED_INDEX
 from miroir_cli.replication.members import read_disk
 
@@ -98,13 +99,14 @@ async def _ask_the_rest(questions: Interview, facts: NodeFacts, *, uids: Iterabl
         failed = group.create_task(questions.ask(_failed))
         newest_success = group.create_task(questions.ask(_newest_success))
         settings = [group.create_task(questions.ask(partial(_settings, uid))) for uid in uids]
-        defaults = group.create_task(questions.ask(partial(_settings, RESERVED_INDEX)))
+        hidden = group.create_task(questions.ask(partial(_settings, RESERVED_INDEX)))
+    reserved = (hidden.result() or {}).get(RESERVED_INDEX)
     return replace(
         facts,
         standing=standing.result(),
         failed=tuple(_failed_task(task, node_now) for task in failed.result() or ()),
         newest_success=-1 if (success := newest_success.result()) is None else success,
-        defaults=(defaults.result() or {}).get(RESERVED_INDEX),
+        defaults=defaults_from(reserved) if reserved is not None else None,
         settings={uid: found for task in settings for uid, found in (task.result() or {}).items()},
     )
 

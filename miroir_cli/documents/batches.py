@@ -33,6 +33,11 @@ class Sizing:
         self._largest = fixed or LARGEST
         self._smallest = min(self._largest, SMALLEST)
 
+    @property
+    def smallest(self) -> int:
+        """What to send while others wait for the queues to run empty."""
+        return min(self.size, self._smallest)
+
     def took(self, seconds: float) -> None:
         """A batch of this size was sent, and taken by all its nodes, in so many seconds."""
         if seconds < 1.0:

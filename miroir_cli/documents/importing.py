@@ -23,12 +23,16 @@ from miroir_cli.documents.sending import RefusedDocument, Sender
 from miroir_cli.errors import NodeUnavailable
 from miroir_cli.model import Index, IntentState, NodeName, ShardId
 from miroir_cli.replication.settle import Settled, settle
+from miroir_cli.store.locks import is_alive
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.model import Intent
     from miroir_cli.replication.settle import IntentOutcome
     from miroir_cli.store.records import BatchRecord
+
+WAY_LIMIT: Final = 5.0
+"""Seconds for which a batch waits at most because a shard is about to change hands."""
 
 POLL_FIRST: Final = 0.05
 POLL_LONGEST: Final = 1.0
@@ -144,17 +148,19 @@ class Import:
         upcoming = self._cut_next()
         try:
             while (cut := await asyncio.shield(upcoming)) is not None and not self._stopping:
-                upcoming = self._cut_next()
+                upcoming = self._cut_next(small=await self._is_switching())
                 await self._send(cut)
         finally:
             await asyncio.wait([upcoming])  # a thread cannot be stopped in the middle
 
-    def _cut_next(self) -> asyncio.Task[Cut | None]:
-        return asyncio.create_task(asyncio.to_thread(self.cutter.next, self.sizing.size))
+    def _cut_next(self, *, small: bool = False) -> asyncio.Task[Cut | None]:
+        size = self.sizing.smallest if small else self.sizing.size
+        return asyncio.create_task(asyncio.to_thread(self.cutter.next, size))
 
     async def _send(self, cut: Cut) -> None:
         if not await self.outstanding.room():
             return
+        await self._make_way()
         record = self.journal.new_batch(cut)
         refused: list[RefusedDocument] = []
         if cut.batch.rejects:
@@ -167,6 +173,17 @@ class Import:
             self.sent += record.documents
         await self._batch_taken(record, refused)
         self._report()
+
+    async def _make_way(self) -> None:
+        """While a shard of the index is about to change hands, keep the queues empty: it waits for them."""
+        deadline = time.monotonic() + WAY_LIMIT
+        while self.outstanding.writes and time.monotonic() < deadline and not self._stopping:
+            if not await self._is_switching():
+                return
+            await asyncio.sleep(POLL_FIRST)
+
+    async def _is_switching(self) -> bool:
+        return any(map(is_alive, await self.cluster.store.switching(self.index.uid)))
 
     async def _batch_taken(self, record: BatchRecord, refused: list[RefusedDocument]) -> None:
         """A batch is in the queues, but for the documents that no node takes."""

@@ -254,6 +254,11 @@ class Router:
         key = self._examine(line, 0, Batch(0))
         return None if key is None else ShardId(xxhash.xxh64_intdigest(key) % self.shards)
 
+    def keys(self, batch: Batch, shard: ShardId) -> list[str]:
+        """The primary keys of a batch's documents of a shard, as text."""
+        found = [self._examine(line, 0, Batch(0)) for line in batch.lines(shard)]
+        return [key.decode() for key in found if key is not None]
+
     def halves(self, batch: Batch, shards: Iterable[ShardId]) -> tuple[Batch, Batch]:
         """These shards of a batch as two, the earlier documents of each shard and the later ones."""
         earlier, later = Batch(self.shards), Batch(self.shards)

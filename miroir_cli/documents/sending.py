@@ -103,6 +103,7 @@ class Sender:
                 documents={shard: distinct[shard] for shard in shards},
                 payload=batch.payload,
                 batch=record,
+                keys=lambda shard: self.router.keys(batch, shard),
             ),
         )
         self.missed(written.stale)

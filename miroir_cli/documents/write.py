@@ -90,6 +90,7 @@ def _by_ids(index: Index, ids: Sequence[str]) -> Iterable[Outgoing]:
             payload=lambda shards, by_shard=by_shard: msgspec.json.encode(  # type: ignore[misc]
                 [id for shard in sorted(shards) for id in by_shard[shard]]
             ),
+            keys=by_shard.__getitem__,
         )
 
 

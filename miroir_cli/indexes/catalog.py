@@ -36,6 +36,7 @@ from miroir_cli.node.answers import Accepted
 from miroir_cli.node.client import NodeClient, segment
 from miroir_cli.replication.members import call_roll, publish
 from miroir_cli.replication.recover import fence, recover
+from miroir_cli.store.journal import RunKind
 from miroir_cli.store.records import Creation, Deletion
 from miroir_cli.topology.placement import place
 
@@ -109,7 +110,7 @@ async def create_index(cluster: Cluster, plan: CreationPlan) -> IndexMap:
     names = sorted({name for nodes in plan.placement.values() for name in nodes})
     await call_roll(cluster, required=names)
     rules = await default_rules(cluster, names)
-    async with cluster.locks.order(uid):
+    async with cluster.locks.moves(uid), cluster.locks.order(uid):
         await _clear_up(cluster, uid)
         tops = await cluster.fleet.all(lambda client: _absent(client, uid), names=names)
         index = await cluster.store.begin_creation(plan.index, nodes=tops)
@@ -159,10 +160,10 @@ async def default_rules(cluster: Cluster, names: Iterable[NodeName]) -> list[str
 async def _create_on(client: NodeClient, index: Index, rules: Sequence[str]) -> int:
     """Create the index and its settings on one node and read them back; the first task uid that counts from then."""
     body = msgspec.json.encode({"uid": index.uid, "primaryKey": index.primary_key})
-    await _done(client, "POST", "indexes", body)
+    await run_task(client, "POST", "indexes", body)
     wanted = to_node(index.settings, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules)
     wanted = {key: value for key, value in wanted.items() if value is not None}
-    task = await _done(client, "PATCH", f"indexes/{segment(index.uid)}/settings", msgspec.json.encode(wanted))
+    task = await run_task(client, "PATCH", f"indexes/{segment(index.uid)}/settings", msgspec.json.encode(wanted))
     wrong = differences(wanted, await client.settings(index.uid))
     if wrong:
         raise SettingsInvalid(
@@ -172,14 +173,20 @@ async def _create_on(client: NodeClient, index: Index, rules: Sequence[str]) -> 
     return task + 1
 
 
-async def _done(client: NodeClient, method: str, path: str, content: bytes | None = None) -> int:
+async def run_task(client: NodeClient, method: str, path: str, content: bytes | None = None) -> int:
     """Send one request and wait for its task; the task's uid. Raises the node's own reason when it fails."""
     answer = await client.write(method, path, content=content)
     if not isinstance(answer, Accepted):
         raise answer.error
-    task = await client.wait_task(answer.task)
+    await finish_task(client, answer.task)
+    return answer.task
+
+
+async def finish_task(client: NodeClient, uid: int) -> None:
+    """Wait for a task. Raises the node's own reason when it fails."""
+    task = await client.wait_task(uid)
     if task["status"] == "succeeded":
-        return answer.task
+        return
     error = task.get("error") or {}
     message = f"node `{client.name}`: {error.get('message', 'the task was ' + task['status'])}"
     if error.get("code") == "index_already_exists":
@@ -222,7 +229,7 @@ async def _undo_on(client: NodeClient, uid: str, *, above: int) -> None:
         if error.status == 404:
             return
         raise
-    await _done(client, "DELETE", f"indexes/{segment(uid)}")
+    await run_task(client, "DELETE", f"indexes/{segment(uid)}")
 
 
 async def list_indexes(cluster: Cluster) -> list[dict[str, Any]]:
@@ -272,41 +279,46 @@ async def delete_index(cluster: Cluster, uid: str) -> list[NodeName]:
             hint="put it back into the topology file, then delete the index",
         )
     await call_roll(cluster, required=names)
+    began = False
     async with cluster.locks.order(uid):
-        begun = await cluster.store.deletion(uid)
-        if begun is None:
+        if await cluster.store.deletion(uid) is None:
             index = (await cluster.reload(uid)).index
             await recover(cluster, index)
             await cluster.store.begin_deletion(index)
-            await _delete_everywhere(cluster, index, names)
-        else:
-            await _finish_deletion(cluster, begun)
+            began = not await _is_moving(cluster)
+    # Moves of the index end now that it serves nobody, each at a clean place.
+    async with cluster.locks.moves(uid), cluster.locks.order(uid):
+        deletion = await cluster.store.deletion(uid)
+        if deletion is not None:
+            await _finish_deletion(cluster, deletion, fenced=began)
     return names
 
 
-async def _finish_deletion(cluster: Cluster, deletion: Deletion) -> None:
-    """Delete what is left, once no request of the process that began can arrive any more."""
-    silent = set(deletion.nodes) - set(await fence(cluster, deletion.nodes))
+async def _is_moving(cluster: Cluster) -> bool:
+    """Whether a run has not ended: requests of its process may be on their way, even if that is dead."""
+    kinds = (RunKind.REBALANCE, RunKind.REPAIR)
+    return any([await cluster.store.unfinished_run(kind) is not None for kind in kinds])
+
+
+async def _finish_deletion(cluster: Cluster, deletion: Deletion, *, fenced: bool = False) -> None:
+    """Delete what is left, once no request of the process that began, or of a move, can arrive any more."""
+    silent = set() if fenced else set(deletion.nodes) - set(await fence(cluster, deletion.nodes))
     if silent:
         raise _silent(min(silent))
-    await _delete_everywhere(cluster, deletion.index, deletion.nodes)
-
-
-async def _delete_everywhere(cluster: Cluster, index: Index, names: Iterable[NodeName]) -> None:
-    await cluster.fleet.all(lambda client: _delete_on(client, index.uid), names=names)
-    await cluster.store.forget_index(index.uid)
-    await publish(cluster, index.uid, deleted=index)
+    await cluster.fleet.all(lambda client: delete_on(client, deletion.index.uid), names=deletion.nodes)
+    await cluster.store.forget_index(deletion.index.uid)
+    await publish(cluster, deletion.index.uid, deleted=deletion.index)
 
 
 def _silent(name: NodeName) -> NodeUnavailable:
     return NodeUnavailable(f"node `{name}` does not answer", node=name, sent=False)
 
 
-async def _delete_on(client: NodeClient, uid: str) -> None:
+async def delete_on(client: NodeClient, uid: str) -> None:
     try:
         await client.index(uid)
     except NodeRefusal as error:
         if error.status == 404:
             return
         raise
-    await _done(client, "DELETE", f"indexes/{segment(uid)}")
+    await run_task(client, "DELETE", f"indexes/{segment(uid)}")

@@ -291,6 +291,12 @@ def differences(expected: Json, found: Json, *, path: str = "") -> list[str]:
     return wrong
 
 
+def defaults_from(reserved: Json) -> dict[str, Any]:
+    """The settings of an index on a node that nobody has changed, from those of the reserved index there: that one is
+    only hidden from searches."""
+    return {**reserved, "displayedAttributes": ["*"], "searchableAttributes": ["*"]}
+
+
 def drift(
     user: Json, found: Json, *, defaults: Json, primary_key: str, tie_break: bool, default_rules: Sequence[str]
 ) -> list[str]:

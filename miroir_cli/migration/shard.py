@@ -102,7 +102,8 @@ def judge(shard: Shard, steps: Sequence[PlannedStep], members: Members) -> Judge
     sourceless = not members.usable(shard.in_sync())
     lost = sourceless and not shard.in_sync() and any(name in members.lost for name in shard.states)
     if sourceless and not lost:
-        return Judgement(refusals=(_refusal(shard, _no_source(shard, members)),))
+        last_copy = bool(shard.in_sync()) and not any(name in members.nodes for name in shard.in_sync())
+        return Judgement(refusals=(_refusal(shard, _no_source(shard, members), last_copy=last_copy),))
     accepted: list[PlannedStep] = []
     refusals: list[Refusal] = []
     for step in steps:
@@ -164,5 +165,5 @@ def _best_left(shard: Shard) -> str:
     return "left are " + ", ".join(f"`{name}` ({state})" for state, name in left)
 
 
-def _refusal(shard: Shard, reason: str) -> Refusal:
-    return Refusal(index=shard.index, shard=shard.number, reason=reason)
+def _refusal(shard: Shard, reason: str, *, last_copy: bool = False) -> Refusal:
+    return Refusal(index=shard.index, shard=shard.number, reason=reason, last_copy=last_copy)

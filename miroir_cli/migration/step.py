@@ -40,8 +40,10 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """What cannot be done, and why. `shard` is None when it holds for the whole index."""
+    """What cannot be done, and why. `shard` is None when it holds for the whole index. `last_copy`: nodes that the
+    topology no longer names have the shard's only in-sync replicas."""
 
     index: IndexUid
     shard: ShardId | None
     reason: str
+    last_copy: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from miroir_cli.errors import MiroirError
@@ -19,7 +19,7 @@ class Fleet:
     """The clients of a topology's nodes, by name."""
 
     def __init__(self, clients: Iterable[NodeClient]) -> None:
-        self.clients: Mapping[NodeName, NodeClient] = {client.name: client for client in clients}
+        self.clients: dict[NodeName, NodeClient] = {client.name: client for client in clients}
 
     def __getitem__(self, name: NodeName) -> NodeClient:
         return self.clients[name]
@@ -29,6 +29,10 @@ class Fleet:
 
     def __iter__(self) -> Iterator[NodeName]:
         return iter(self.clients)
+
+    def add(self, client: NodeClient) -> None:
+        """A node joins; one of its name stays."""
+        self.clients.setdefault(client.name, client)
 
     async def close(self) -> None:
         for client in self.clients.values():

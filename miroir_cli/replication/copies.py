@@ -44,6 +44,7 @@ def copy_document(record: ClusterRecord, map: IndexMap) -> dict[str, Any]:
         "shards": index.shards,
         "replicas": index.replicas,
         "tie_break": index.tie_break,
+        "own_replicas": index.own_replicas,
         "settings": index.settings,
         "created_at": index.created_at,
         "placement": [[replica.shard, replica.node, replica.state.value, replica.since] for replica in map.replicas],
@@ -161,6 +162,7 @@ def _read_copy(document: Mapping[str, Any]) -> Copy:
         shards=document["shards"],
         replicas=document["replicas"],
         tie_break=document["tie_break"],
+        own_replicas=bool(document.get("own_replicas")),
         settings=document["settings"],
         created_at=document["created_at"],
     )

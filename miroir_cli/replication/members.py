@@ -7,14 +7,22 @@ disk is recognised.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from miroir_cli.errors import EpochStale, ForeignNode, MiroirError, NodeRefusal, NodeTaskFailed, NodeUnavailable
+from miroir_cli.errors import (
+    EpochStale,
+    ForeignNode,
+    MiroirError,
+    NodeRefusal,
+    NodeTaskFailed,
+    NodeUnavailable,
+    Refused,
+)
 from miroir_cli.model import RESERVED_INDEX, Index, NodeName, ReplicaState
 from miroir_cli.node.answers import Accepted, Answer
 from miroir_cli.replication.copies import (
@@ -29,6 +37,8 @@ from miroir_cli.store.records import ClusterRecord, Member
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.node.client import NodeClient
+
+Answered = TypeVar("Answered")
 
 ROLL = "roll"
 """Under this name a process remembers that it has called the roll."""
@@ -61,7 +71,7 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
     """
     await cluster.store.found(name=cluster.topology.cluster.name)
     known = await cluster.store.members()
-    disks = await cluster.fleet.each(lambda client: _in_time(client, cluster.patience.answer))
+    disks = await cluster.fleet.each(lambda client: _in_time(client, read_disk(client), limit=cluster.patience.answer))
     record = await cluster.store.found(name=cluster.topology.cluster.name)
     absent = {name: disk for name, disk in disks.items() if isinstance(disk, MiroirError)}
     present = {name: disk for name, disk in disks.items() if isinstance(disk, Disk)}
@@ -89,6 +99,35 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
     return Roll(present=tuple(present), absent=absent)
 
 
+async def check_newcomer(cluster: Cluster, client: NodeClient) -> None:
+    """Make sure that a node can join: it answers, is Meilisearch, is no other cluster's and no other node of this one,
+    and has no index of a name that the cluster uses unless it was a member before. Changes nothing.
+
+    Raises what `call_roll` raises, the node's own error, and `Refused` naming the index.
+    """
+    record = await cluster.store.cluster() or ClusterRecord(name=cluster.topology.cluster.name, id="", epoch=0)
+    disk = await read_disk(client)
+    if disk.marker is not None:
+        _check_marker(client, disk.marker, record)
+        return
+    for index in await cluster.store.indexes():
+        if await _has_index(client, index.uid):
+            raise Refused(
+                f"node `{client.name}` at {client.node.url} has an index `{index.uid}` that is not the cluster's",
+                hint="delete it on the node if nobody needs it, or give the node's documents another index",
+            )
+
+
+async def _has_index(client: NodeClient, uid: str) -> bool:
+    try:
+        await client.index(uid)
+    except NodeRefusal as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
     """What a node shows of its disk: the marker (None: it has none) and its highest task uid."""
@@ -106,11 +145,11 @@ class Disk:
         return -1 if self.marker is None else int(self.marker.get("epoch", 0))
 
 
-async def _in_time(client: NodeClient, limit: float) -> Disk:
-    """The same within so many seconds: a node that is slow to answer does not hold up the others' writes."""
+async def _in_time(client: NodeClient, question: Awaitable[Answered], *, limit: float) -> Answered:
+    """What a node answers within so many seconds: one that is slow, or hangs, does not hold up the others' writes."""
     try:
         async with asyncio.timeout(limit):
-            return await read_disk(client)
+            return await question
     except TimeoutError:
         raise NodeUnavailable(
             f"node `{client.name}` did not answer within {limit:g} s", node=client.name, sent=True
@@ -178,15 +217,21 @@ async def _welcome(cluster: Cluster, client: NodeClient) -> None:
 
 async def suspect(cluster: Cluster, client: NodeClient) -> bool:
     """A node behaved as if its disk were another one (rule N1): confirm, and mark its replicas `lost` if so."""
-    member = (await cluster.store.members()).get(client.name)
     try:
-        disk = await read_disk(client)
+        return not await confirm(cluster, client)
     except MiroirError:
         return False
+
+
+async def confirm(cluster: Cluster, client: NodeClient) -> bool:
+    """Whether a node's disk is the one that was enrolled; its replicas are marked `lost` if not. Raises the node's own
+    error when it does not tell."""
+    member = (await cluster.store.members()).get(client.name)
+    disk = await read_disk(client)
     if member is None or disk.is_of(member):
-        return False
+        return True
     await _lose(cluster, client)
-    return True
+    return False
 
 
 async def _lose(cluster: Cluster, client: NodeClient) -> None:
@@ -195,7 +240,7 @@ async def _lose(cluster: Cluster, client: NodeClient) -> None:
         shards = [
             replica.shard
             for replica in (map.replicas if map else ())
-            if replica.node == client.name and replica.state is not ReplicaState.LOST
+            if replica.node == client.name and replica.state not in (ReplicaState.LOST, ReplicaState.LEAVING)
         ]
         if shards:
             await cluster.store.mark(index.uid, {client.name: shards}, state=ReplicaState.LOST)
@@ -227,12 +272,15 @@ async def publish(
             return
         before = now
         await cluster.fleet.each(partial(_copy_to, cluster, record, document), names=chosen)
+        if map is not None and names is None:
+            await cluster.store.note_published(uid, map.epoch)
 
 
 async def _copy_to(cluster: Cluster, record: ClusterRecord, document: dict[str, Any], client: NodeClient) -> None:
     """Give a node one copy or tombstone, unless it knows a newer state than this store; the epoch goes last."""
     try:
-        marker = await client.get_document(RESERVED_INDEX, MARKER)
+        question = client.get_document(RESERVED_INDEX, MARKER)
+        marker = await _in_time(client, question, limit=cluster.patience.answer)
     except NodeRefusal as error:
         if error.status != 404:
             raise

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import WriteUnknown
+from miroir_cli.errors import MiroirError, WriteUnknown
 from miroir_cli.model import Index, Intent, IntentState, IntentTarget, NodeName, ShardId, WriteKind
-from miroir_cli.replication.members import publish
+from miroir_cli.replication.members import confirm, publish
 from miroir_cli.replication.verdict import Part, Sent, judge_recovery
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ async def recover(cluster: Cluster, index: Index) -> Intent | None:
         return None
     above = await newest_known(cluster, newest)
     fenced = await fence(cluster, [target.node for target in newest.targets])
-    found = await cluster.fleet.each(lambda client: find_tasks(client, newest, above=above[client.name]), names=fenced)
+    known = [name for name in fenced if await _has_its_disk(cluster, name)]
+    found = await cluster.fleet.each(lambda client: find_tasks(client, newest, above=above[client.name]), names=known)
     answers: dict[NodeName, tuple[Part, ...]] = {}
     for target in newest.targets:
         tasks = found.get(target.node)
@@ -48,6 +49,14 @@ async def recover(cluster: Cluster, index: Index) -> Intent | None:
             hint="bring them back (`miroir status` names them) and run the command again",
         )
     return closed
+
+
+async def _has_its_disk(cluster: Cluster, name: NodeName) -> bool:
+    """Whether a node's disk is the one we know: what another one took in proves nothing, and it is lost from now on."""
+    try:
+        return await confirm(cluster, cluster.fleet[name])
+    except MiroirError:
+        return False
 
 
 async def fence(site: Site, names: Iterable[NodeName]) -> tuple[NodeName, ...]:
@@ -131,6 +140,5 @@ async def find_tasks(client: NodeClient, intent: Intent, *, above: int) -> dict[
 def _older(metadata: str, intent: Intent) -> bool:
     """Whether a task belongs to an intent well below this one: what follows in the list is older still."""
     parts = metadata.split(":")
-    return (
-        len(parts) >= 4 and parts[0] == "m" and parts[1] == str(intent.incarnation) and int(parts[2]) < intent.n - 100
-    )
+    ours = len(parts) >= 4 and parts[0] == "m" and parts[1] == str(intent.incarnation) and parts[2].isdecimal()
+    return ours and int(parts[2]) < intent.n - 100

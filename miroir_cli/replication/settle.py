@@ -69,16 +69,19 @@ class Settler:
         self._last: tuple[object, Settled] | None = None
 
     async def look(self) -> Settled:
-        """One round: ask every node of the index at once, decide what can be decided, record it.
+        """One round: ask every node that serves the index at once, decide what can be decided, record it. Others count
+        for nothing, and one that hangs would hold up everybody.
 
         Raises `IndexNotFound` when the index was deleted meanwhile, even if it was created anew.
         """
         pending = await self.cluster.store.pending(self.index.uid)
         if pending.incarnation != self.index.incarnation:
             raise IndexNotFound(f"index `{self.index.uid}` was deleted meanwhile", hint="run `miroir index list`")
+        await self.cluster.meet(pending.lanes)
+        serving = {name for names in pending.in_sync.values() for name in names}
         found = await self.cluster.fleet.each(
             lambda client: self._tasks(client, pending.lanes[client.name].looked + 1),
-            names=[name for name in pending.lanes if name in self.cluster.fleet],
+            names=[name for name in pending.lanes if name in serving and name in self.cluster.fleet],
         )
         looks = {name: look for name, look in found.items() if isinstance(look, Look)}
         silent = {name: error.message for name, error in found.items() if isinstance(error, MiroirError)}
@@ -94,7 +97,9 @@ class Settler:
         ended, marked = await self.cluster.store.settle_intents(
             self.index.uid, lambda current: judge_settling(current, sight)
         )
-        if marked.stale or any(intent.kind is WriteKind.SETTINGS for intent in ended):
+        changed = marked.stale or any(intent.kind is WriteKind.SETTINGS for intent in ended)
+        if changed or (ended and await self.cluster.store.unpublished(self.index.uid)):
+            # Before anything is told as done: a state rebuilt from an older map would look for it elsewhere.
             await publish(self.cluster, self.index.uid)
         settled = ended[-1].n if ended else pending.settled
         quiet = Settled(settled=settled, outstanding=max(0, pending.newest - settled), silent=silent)
@@ -151,29 +156,31 @@ class Settler:
                 given_up[name] = f"{message} (for {now - since:.0f} s)"
         for name, look in looks.items():
             self._silent_since.pop(name, None)
-            if await self._stands_still(name, look, now=now):
-                given_up[name] = f"node `{name}` has made no progress for {now - self._stuck[name].since:.0f} s"
+            stuck = await self._stuck_since(name, look, now=now)
+            if stuck is not None:
+                given_up[name] = f"node `{name}` has made no progress for {now - stuck:.0f} s"
         return given_up
 
-    async def _stands_still(self, name: NodeName, look: Look, *, now: float) -> bool:
-        """Whether no task of the index has moved for `lag` seconds, nor the batch in hand, whosever it is."""
+    async def _stuck_since(self, name: NodeName, look: Look, *, now: float) -> float | None:
+        """Since when no task of the index has moved, nor the batch in hand, whosever it is; None until that is `lag`
+        seconds."""
         if all(task.final for task in look.tasks.values()):
             self._stuck.pop(name, None)
-            return False
+            return None
         before = self._stuck.get(name)
         if before is None or before.tasks != look.tasks:
             self._stuck[name] = Standstill(tasks=look.tasks, since=now)
-            return False
+            return None
         waited, lag = now - before.since, self.cluster.patience.lag
         if before.batch is None and waited >= lag / 4:
             self._stuck[name] = before = replace(before, batch=await self._batch_progress(name))
         if waited < lag:
-            return False
+            return None
         batch = await self._batch_progress(name)
         if batch == before.batch:
-            return True
+            return before.since
         self._stuck[name] = Standstill(tasks=look.tasks, since=now, batch=batch)
-        return False
+        return None
 
     async def _batch_progress(self, name: NodeName) -> object:
         """How far the node's current batch is; a long batch changes nothing else for minutes."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from miroir_cli.model import Intent, IntentState, IntentTarget, NodeName, Piece, ShardId, WriteKind
+from miroir_cli.store.journal import MOVER_PREFIX, Mover
 from miroir_cli.store.records import InSync, Pending, Settlement, Verdict
 
 
@@ -273,17 +274,35 @@ def _audit(
             if uid <= lane.looked:
                 continue
             task = look.tasks[uid]
-            if uid not in known:
+            mover = _mover_of(task, pending)
+            touched = moved_since(uid, node, mover, pending) if mover is not None else None
+            if uid not in known and touched != frozenset():
                 intent = by_metadata.get(":".join((task.metadata or "").split(":")[:4]))
                 sending = intent is not None and intent.state is IntentState.OPEN
                 if sending or (settings_open and task.type == "settingsUpdate"):
                     passed = False
                     continue
-                foreign.setdefault(node, {})[uid] = intent.shards if intent is not None else None
+                foreign.setdefault(node, {})[uid] = intent.shards if intent is not None else touched
             passed = passed and task.final and (needed is None or uid < needed)
             if passed:
                 looked[node] = uid
     return foreign, looked
+
+
+def _mover_of(task: TaskView, pending: Pending) -> Mover | None:
+    """The attempt of a move that a task belongs to, by its metadata."""
+    metadata = task.metadata or ""
+    return pending.movers.get(metadata.removeprefix(MOVER_PREFIX)) if metadata.startswith(MOVER_PREFIX) else None
+
+
+def moved_since(task: int, node: NodeName, mover: Mover, pending: Pending) -> frozenset[ShardId]:
+    """The shards of a mover's attempt whose replica on the node serves, and did so when the task was enqueued: from its
+    base on a replica that was moved is nobody's but the writers'."""
+    return frozenset(
+        shard
+        for shard in mover.shards
+        if node in pending.in_sync.get(shard, ()) and task >= pending.bases.get((node, shard), 0)
+    )
 
 
 def _first_needed(pending: Pending, node: NodeName, settled: set[int]) -> int | None:

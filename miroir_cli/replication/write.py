@@ -19,7 +19,7 @@ from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.store.records import BatchRecord
+    from miroir_cli.store.records import BatchRecord, KeysOf
 
 LOOKUP_PAUSE = 0.2
 
@@ -43,6 +43,8 @@ class Outgoing:
     """For settings: the user's settings once this write is stored."""
     batch: BatchRecord | None = None
     """For an import: the batch that this write carries, recorded with it."""
+    keys: KeysOf | None = None
+    """The primary keys that it touches in a shard; None when nobody can name them (a filter)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ async def write(cluster: Cluster, index: Index, outgoing: Outgoing) -> Written:
 
 async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Written:
     """The same for a caller that holds the order lock because it must read before it writes."""
+    await cluster.meet(await cluster.store.members())
     await recover(cluster, index)
     intent = await cluster.store.open_intent(
         index,
@@ -87,6 +90,7 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
         owner=cluster.command,
         body=outgoing.body,
         batch=outgoing.batch,
+        keys=outgoing.keys,
     )
     above = await newest_known(cluster, intent) if intent.kind is WriteKind.SETTINGS else {}
     sending = Sending(cluster, index, intent, outgoing, above=above)

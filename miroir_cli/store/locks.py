@@ -78,6 +78,12 @@ class Locks:
             yield
 
     @asynccontextmanager
+    async def moves(self, uid: str) -> AsyncIterator[None]:
+        """Held by whoever moves replicas of an index; a deletion waits for it. Raises `Locked` as `order` does."""
+        async with self._held(f"{file_name(uid)}.moves", turnstile=None):
+            yield
+
+    @asynccontextmanager
     async def once(self, name: str) -> AsyncIterator[None]:
         """A lock that is not waited for: `Locked` at once when somebody has it."""
         async with self._held(name, turnstile=None, timeout=0.0):
@@ -199,7 +205,7 @@ class Locks:
         found = []
         for name, inode in inodes.items():
             owner = self.owner(name)
-            if inode in locked if locked is not None else owner is not None and _lives(owner.pid):
+            if inode in locked if locked is not None else owner is not None and is_alive(owner.pid):
                 found.append(Held(name=name, owner=owner, stopped=owner is not None and is_stopped(owner.pid)))
         return tuple(found)
 
@@ -241,7 +247,8 @@ def _locked_inodes() -> frozenset[int] | None:
     return frozenset(int(row[5].rpartition(":")[2]) for row in rows if len(row) > 5)
 
 
-def _lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process exists on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from miroir_cli.model import (
     Index,
@@ -25,6 +25,21 @@ from miroir_cli.model import (
     ShardId,
     WriteKind,
 )
+from miroir_cli.store.journal import (
+    RunKind,
+)
+
+if TYPE_CHECKING:
+    from miroir_cli.store.journal import (
+        Changes,
+        Mover,
+        RunId,
+        RunRecord,
+        RunState,
+        StepEvent,
+        StepRecord,
+        Wanted,
+    )
 
 InSync = Mapping[ShardId, frozenset[NodeName]]
 """For each shard of an index the nodes that are in sync at this moment."""
@@ -97,6 +112,10 @@ class Pending:
     lanes: Mapping[NodeName, Lane]
     known: Mapping[NodeName, frozenset[int]]
     """Task uids above each lane's `looked` that are accounted for."""
+    movers: Mapping[str, Mover] = field(default_factory=dict)
+    """The attempts of moves of the index by their nonces."""
+    bases: Mapping[tuple[NodeName, ShardId], int] = field(default_factory=dict)
+    """For replicas that were moved: the first task uid of their node that is not the move's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +225,8 @@ class Found:
 
 
 Judge = Callable[[Intent, InSync], Verdict]
+KeysOf = Callable[[ShardId], Iterable[str]]
+"""The primary keys that a write touches in a shard, as text."""
 Settle = Callable[[Pending], Settlement]
 
 
@@ -234,6 +255,9 @@ class Store(Protocol):
     async def deletion(self, uid: str) -> Deletion | None: ...
     async def interrupted(self) -> dict[str, str]: ...
     async def forget_index(self, uid: str) -> None: ...
+    async def set_replicas(self, uid: str, replicas: int) -> None: ...
+    async def note_published(self, uid: str, epoch: int) -> None: ...
+    async def unpublished(self, uid: str) -> bool: ...
     async def mark(
         self, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState
     ) -> Marked: ...
@@ -250,12 +274,63 @@ class Store(Protocol):
         owner: str,
         body: Json | None = None,
         batch: BatchRecord | None = None,
+        keys: KeysOf | None = None,
     ) -> Intent: ...
     async def newest_intent(self, uid: str) -> Intent | None: ...
     async def intents(self, uid: str, numbers: Iterable[int]) -> dict[int, Intent]: ...
     async def close_intent(self, intent: Intent, judge: Judge) -> tuple[Intent, Marked]: ...
     async def pending(self, uid: str) -> Pending: ...
     async def settle_intents(self, uid: str, judge: Settle) -> tuple[tuple[Intent, ...], Marked]: ...
+
+    # moves of replicas
+    async def join(
+        self, index: Index, shard: ShardId, node: NodeName, *, nonce: str, top: int
+    ) -> tuple[int, ReplicaState | None]: ...
+    async def switch(
+        self,
+        index: Index,
+        shard: ShardId,
+        node: NodeName,
+        *,
+        nonce: str,
+        source: NodeName,
+        leaving: NodeName | None,
+        newest: int,
+        base: int,
+    ) -> Marked | None: ...
+    async def leave(self, index: Index, shard: ShardId, node: NodeName, *, keep: int) -> bool: ...
+    async def unjoin(self, index: Index, shard: ShardId, node: NodeName) -> None: ...
+    async def begin_forgetting(
+        self, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str
+    ) -> tuple[ShardId, ...]: ...
+    async def forget(self, index: Index, node: NodeName, shards: Iterable[ShardId]) -> None: ...
+    async def promote(self, index: Index, shard: ShardId, node: NodeName, *, top: int) -> None: ...
+    async def changes(self, uid: str, shard: ShardId, *, above: int) -> Changes: ...
+    async def account(self, uid: str, node: NodeName, tasks: Iterable[int]) -> None: ...
+    async def accounted(self, uid: str, node: NodeName, *, above: int) -> frozenset[int]: ...
+    async def was_addressed(self, uid: str, node: NodeName) -> bool: ...
+    async def expel(self, node: NodeName) -> None: ...
+
+    # runs
+    async def begin_run(self, run: RunRecord, steps: Sequence[StepRecord]) -> RunRecord: ...
+    async def adopt_run(self, id: RunId, *, pid: int, command: str) -> RunRecord: ...
+    async def run(self, id: RunId) -> RunRecord | None: ...
+    async def runs(self, *, limit: int = 20) -> tuple[RunRecord, ...]: ...
+    async def unfinished_run(self, kind: RunKind = RunKind.REBALANCE) -> RunRecord | None: ...
+    async def control_run(
+        self,
+        id: RunId,
+        *,
+        command: str,
+        wanted: Wanted | None = None,
+        rate: int | None = None,
+        parallel: int | None = None,
+    ) -> None: ...
+    async def save_run(self, id: RunId, *, state: RunState, summary: Json | None = None) -> None: ...
+    async def steps(self, id: RunId) -> tuple[StepRecord, ...]: ...
+    async def save_step(self, id: RunId, step: StepRecord, *, detail: str = "") -> None: ...
+    async def switching(self, uid: str) -> tuple[int, ...]: ...
+    async def events(self, id: RunId) -> tuple[StepEvent, ...]: ...
 
     # imports
     async def begin_import(self, *, uid: str, incarnation: int, fingerprint: Json, options: Json) -> ImportRecord: ...

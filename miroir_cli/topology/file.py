@@ -198,6 +198,11 @@ class TopologyDocument:
     def load(cls, path: Path) -> Self:
         return cls(path, _read(path))
 
+    @property
+    def changed(self) -> bool:
+        """Whether it says anything else than the file."""
+        return self.text != self._read_text
+
     def topology(self) -> Topology:
         """The edited content, checked."""
         return check_topology(self.text, self.path)
@@ -303,7 +308,7 @@ class TopologyDocument:
             raise TopologyInvalid(
                 f"topology file `{self.path}` was changed by somebody else meanwhile", hint="run the command again"
             )
-        if self.text != self._read_text:
+        if self.changed:
             write_whole(self.path, self.text)
             self._read_text = self.text
         return topology

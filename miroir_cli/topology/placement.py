@@ -29,7 +29,7 @@ from math import log
 
 from xxhash import xxh64_intdigest
 
-from miroir_cli.model import Node, NodeName, ShardId, group_of
+from miroir_cli.model import Node, NodeName, ShardId, staying_groups
 from miroir_cli.topology.assignment import Assignment, Limits
 from miroir_cli.topology.capacity import (
     Capacity,
@@ -64,7 +64,8 @@ def place(
     """The placement of all groups together: for each shard `replicas` nodes of every group.
 
     `current` may be anything, also from other nodes, weights, zones or numbers of replicas; nodes in it that are
-    not in `nodes` have vanished, and nodes that changed their group count in the new one. Drained nodes get nothing.
+    not in `nodes` have vanished, and nodes that changed their group count in the new one. Drained nodes get
+    nothing, and a group of drained nodes alone is left out.
     Raises TopologyInvalid when a group has fewer nodes that are not drained than `replicas`, or when there is no node.
     """
     result: dict[ShardId, set[NodeName]] = {ShardId(shard): set() for shard in range(shards)}
@@ -121,8 +122,8 @@ def minimum_moves(*, shards: int, nodes: Sequence[Node], replicas: int, current:
 
 
 def _groups(nodes: Sequence[Node], *, shards: int, replicas: int, current: Placement) -> Iterator[_Group]:
-    """The groups of the nodes that are not drained."""
-    for members in list(group_of(nodes).values()) or [()]:
+    """The groups that stay, each with its nodes that are not drained."""
+    for members in list(staying_groups(nodes).values()) or [()]:
         require_enough_nodes(members, replicas)
         active = [node for node in members if not node.drained]
         yield _Group(active, shards=shards, replicas=replicas, current=current)

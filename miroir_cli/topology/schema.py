@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 from miroir_cli.errors import TopologyInvalid
-from miroir_cli.model import Node, NodeName, Secret, group_of
+from miroir_cli.model import Node, NodeName, Secret, staying_groups
 from miroir_cli.topology.capacity import count_of_active
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -242,10 +242,10 @@ def normal_url(url: str) -> tuple[str, str, int, str]:
 def _check_together(root: _Table, cluster: ClusterSettings, nodes: tuple[Node, ...]) -> None:
     _distinct(root, nodes, "name", lambda node: node.name)
     _distinct(root, nodes, "url", lambda node: normal_url(node.url))
-    groups = group_of(nodes)
+    groups = staying_groups(nodes)
     for group, members in groups.items():
         if cluster.replicas > sum(not node.drained for node in members):
-            where = "the cluster" if len(groups) == 1 else f"group `{group}`"
+            where = "the cluster" if len(members) == len(nodes) else f"group `{group}`"
             raise TopologyInvalid(
                 f"{root.source}: `cluster.replicas` is {cluster.replicas}, {where} has {count_of_active(members)}",
                 hint="add nodes, or lower replicas: each replica of a shard needs a node of its own",

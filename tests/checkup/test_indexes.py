@@ -13,6 +13,8 @@ from miroir_cli.store.locks import import_file
 from tests.checkup.staged import change_state, findings
 from tests.faults.world import N1, N2, UID, Ledger, addition, create, keys_of_every_shard, put, world_of
 
+REPLICA = "insert or replace into placements (uid, shard, node, state, since) values"
+
 
 async def test_stale_and_lost_replicas(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3, replicas=3, min_in_sync=2) as world:
@@ -50,8 +52,8 @@ async def test_replicas_on_their_way_while_no_run_is_alive(tmp_path: Path) -> No
     with world_of(tmp_path, nodes=3) as world:
         async with world.cluster() as cluster:
             await create(cluster)
-            change_state(world, f"insert or replace into placements values ('{UID}', 0, 'n3', 'joining', 9)")
-            change_state(world, f"insert or replace into placements values ('{UID}', 1, 'n3', 'leaving', 9)")
+            change_state(world, f"{REPLICA} ('{UID}', 0, 'n3', 'joining', 9)")
+            change_state(world, f"{REPLICA} ('{UID}', 1, 'n3', 'leaving', 9)")
             async with cluster.locks.order(UID), cluster.locks.once("run"):
                 assert not {"replica.joining", "replica.leaving"} & set(await findings(world))
             async with cluster.locks.order(UID):

@@ -10,11 +10,11 @@ from typing import Any
 from miroir_cli.indexes.configure import change_settings
 from miroir_cli.node.answers import Accepted
 from tests.checkup.staged import findings
-from tests.faults.test_real_servers import PATIENCE, pytestmark, servers_of
+from tests.faults.servers import LIVE, PATIENCE, servers_of
 from tests.faults.world import N2, UID, Ledger, create, keys_of_every_shard, put
 from tests.oracle.corpus import SETTINGS
 
-__all__ = ["pytestmark"]
+pytestmark = LIVE
 
 EVERYTHING: dict[str, Any] = {
     "displayedAttributes": ["value", "title"],

@@ -9,9 +9,14 @@
     settings POINT        change its settings
     delete POINT          delete it
     recover POINT         make the state file anew
+    rebalance POINT       make the cluster what its topology file says
+    repair POINT          mend what is out of sync
+    cancel POINT          cancel the unfinished run
+    verify POINT          compare all replicas
 
 A point is `before:METHOD` or `after:METHOD` of the store (for `recover`: of what replaces it): there the process is
-killed with SIGKILL.
+killed with SIGKILL. So is `before:NODE/PATH`, a request to a node that makes a task, with the end of its path. `*2`
+behind it means the second time, and `any*7` the seventh call of any kind that changes something.
 """
 
 from __future__ import annotations
@@ -28,40 +33,90 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from miroir_cli.cluster import Cluster, open_cluster, open_site
 from miroir_cli.indexes.catalog import delete_index
 from miroir_cli.indexes.configure import change_settings
+from miroir_cli.migration.rebalance import cancel
+from miroir_cli.migration.repair import repair
+from miroir_cli.migration.verify import verify
 from miroir_cli.model import IntentState
+from miroir_cli.node.fleet import Fleet
 from miroir_cli.replication.rebuild import recover_state
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import write
 from miroir_cli.store.sqlite.file import StateFile
 from miroir_cli.topology.file import load_topology
+from tests.faults.moving import HASTY, run
 from tests.faults.world import HURRIED, UID, addition, create, keys_of_every_shard
 
 if TYPE_CHECKING:
+    from miroir_cli.node.client import NodeClient
     from miroir_cli.store.records import Replacement, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+READS = (
+    *("cluster", "epoch", "members", "indexes", "map", "creation", "deletion", "interrupted", "newest_intent"),
+    *("intents", "pending", "changes", "accounted", "run", "runs", "unfinished_run", "steps", "switching", "events"),
+    *("unfinished_imports", "batches", "close"),
+)
+"""Methods of the store that change nothing."""
+
+Call = Callable[..., Awaitable[object]]
+
+
+class Fate:
+    """When a process dies: before or after a call of this name, the `turn`th time."""
+
+    def __init__(self, point: str) -> None:
+        point, _, turn = point.partition("*")
+        self.when, _, self.name = point.rpartition(":")
+        self.turn = int(turn or 1)
+
+    def shared(self, name: str, call: Call) -> Call:
+        """The call, which may be the last one."""
+        if self.name not in (name, "any"):
+            return call
+
+        async def mortal(*arguments: object, **options: object) -> object:
+            if self.when != "after":
+                self._count()
+            result = await call(*arguments, **options)
+            if self.when == "after":
+                self._count()
+            return result
+
+        return mortal
+
+    def _count(self) -> None:
+        self.turn -= 1
+        if not self.turn:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 class MortalStore:
     """A store whose process is killed before or after a call of one of its methods."""
 
-    def __init__(self, store: Store | Replacement, point: str) -> None:
+    def __init__(self, store: Store | Replacement, fate: Fate) -> None:
         self._store = store
-        self._when, _, self._method = point.partition(":")
+        self._fate = fate
 
     def __getattr__(self, name: str) -> Any:
-        found: Callable[..., Awaitable[object]] = getattr(self._store, name)
-        if name != self._method:
-            return found
+        found: Call = getattr(self._store, name)
+        return found if name in READS else self._fate.shared(name, found)
 
-        async def call(*arguments: object, **options: object) -> object:
-            if self._when == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = await found(*arguments, **options)
-            os.kill(os.getpid(), signal.SIGKILL)
-            return result
 
-        return call
+class MortalClient:
+    """A node's client whose process is killed before or after one of the requests that make a task."""
+
+    def __init__(self, client: NodeClient, fate: Fate) -> None:
+        self._client = client
+        self._fate = fate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def write(self, method: str, path: str, **options: Any) -> object:
+        end = path.partition(f"indexes/{UID}/")[2] or path
+        return await self._fate.shared(f"{self._client.name}/{end}", self._client.write)(method, path, **options)
 
 
 def start(topology: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -83,7 +138,13 @@ class Mortuary:
 
     async def die(self, *arguments: str) -> None:
         """Run a command and make sure that it was killed, not that it ended."""
-        assert await asyncio.to_thread(self._ask, " ".join(arguments)) == -signal.SIGKILL
+        assert await self.killed(*arguments)
+
+    async def killed(self, *arguments: str) -> bool:
+        """Run a command; whether it was killed. It must not fail otherwise."""
+        status = await asyncio.to_thread(self._ask, " ".join(arguments))
+        assert status in (0, -signal.SIGKILL)
+        return status != 0
 
     def _ask(self, line: str) -> int:
         assert self._mother.stdin is not None and self._mother.stdout is not None
@@ -115,7 +176,11 @@ async def _main(topology: Path, verb: str, *arguments: str) -> None:
         return
     async with open_cluster(load_topology(topology), command=verb, patience=HURRIED, lock_timeout=30) as cluster:
         if verb != "loop":
-            cluster.store = cast("Store", MortalStore(cluster.store, arguments[0]))
+            fate = Fate(arguments[0])
+            cluster.store = cast("Store", MortalStore(cluster.store, fate))
+            cluster.fleet = Fleet(
+                cast("NodeClient", MortalClient(client, fate)) for client in cluster.fleet.clients.values()
+            )
         if verb == "write":
             await _write_once(cluster, int(arguments[1]))
         elif verb == "loop":
@@ -124,13 +189,21 @@ async def _main(topology: Path, verb: str, *arguments: str) -> None:
             await create(cluster, settings={"stopWords": ["a"]})
         elif verb == "delete":
             await delete_index(cluster, UID)
+        elif verb == "rebalance":
+            await run(cluster)
+        elif verb == "repair":
+            await repair(cluster, options=HASTY)
+        elif verb == "verify":
+            await verify(cluster)
+        elif verb == "cancel":
+            await cancel(cluster)
         else:
             await change_settings(cluster, UID, {"stopWords": ["the"]})
 
 
 async def _recover(path: Path, point: str) -> None:
     topology = load_topology(path)
-    mortal = cast("Replacement", MortalStore(StateFile(topology.state_path), point))
+    mortal = cast("Replacement", MortalStore(StateFile(topology.state_path), Fate(point)))
     async with open_site(topology, command="recover", patience=HURRIED) as site:
         await recover_state(site, replacement=mortal)
 

@@ -16,10 +16,20 @@ from miroir_cli.cluster import Cluster, Patience, open_cluster
 from miroir_cli.dev.engine.testing import Engine, running_engine
 from miroir_cli.errors import TemporaryError, WriteUnknown
 from miroir_cli.indexes.catalog import create_index, plan_index
-from miroir_cli.model import SHARD_FIELD, Index, IndexMap, IntentState, NodeName, ShardId, WriteKind, spell_shard
+from miroir_cli.model import (
+    SHARD_FIELD,
+    Index,
+    IndexMap,
+    IntentState,
+    Node,
+    NodeName,
+    ShardId,
+    WriteKind,
+    spell_shard,
+)
 from miroir_cli.replication.settle import IntentOutcome, settle_until
 from miroir_cli.replication.write import Outgoing, Written, write
-from miroir_cli.topology.file import Topology, load_topology
+from miroir_cli.topology.file import Topology, TopologyDocument, load_topology
 
 HURRIED = Patience(grace=0.15, write=0.6, lookup=0.3, busy=0.4, answer=1.0, silence=0.4, lag=1.5)
 """So short that a test sees each limit pass."""
@@ -48,6 +58,30 @@ class World:
     def engine(self, number: int) -> Engine:
         return self.engines[NodeName(f"n{number}")]
 
+    # what an operator writes into the topology file
+
+    def edit(self, change: Callable[[TopologyDocument], object]) -> None:
+        document = TopologyDocument.load(self.path)
+        change(document)
+        document.save()
+
+    def add(self, number: int) -> None:
+        name = NodeName(f"n{number}")
+        self.edit(lambda document: document.add_node(Node(name=name, url=self.engines[name].url)))
+
+    def drain(self, number: int) -> None:
+        """Drain this node and no other."""
+
+        def change(document: TopologyDocument) -> None:
+            for node in self.topology.nodes:
+                document.change_node(node.name, drained=None)
+            document.change_node(f"n{number}", drained=True)
+
+        self.edit(change)
+
+    def set_replicas(self, replicas: int) -> None:
+        self.edit(lambda document: document.set_cluster("replicas", replicas))
+
 
 def write_topology(folder: Path, urls: Mapping[NodeName, str], **cluster: int) -> Path:
     """The topology file of a cluster named `test` with these nodes."""
@@ -61,15 +95,15 @@ def write_topology(folder: Path, urls: Mapping[NodeName, str], **cluster: int) -
 
 @contextmanager
 def world_of(
-    folder: Path, *, nodes: int = 2, shards: int = 2, replicas: int = 2, min_in_sync: int = 1
+    folder: Path, *, nodes: int = 2, spare: int = 0, shards: int = 2, replicas: int = 2, min_in_sync: int = 1
 ) -> Iterator[World]:
-    """Start the nodes and write the topology file that names them."""
+    """Start the nodes and write the topology file that names them, but for the `spare` ones that come last."""
     with ExitStack() as stack:
         engines = {
             NodeName(f"n{number}"): stack.enter_context(running_engine(folder / f"disk{number}"))
-            for number in range(1, nodes + 1)
+            for number in range(1, nodes + spare + 1)
         }
-        urls = {name: engine.url for name, engine in engines.items()}
+        urls = {name: engines[name].url for name in list(engines)[:nodes]}
         path = write_topology(folder, urls, shards=shards, replicas=replicas, min_in_sync=min_in_sync)
         yield World(path=path, engines=engines)
 
@@ -94,6 +128,7 @@ def addition(index: Index, documents: Mapping[str, Any], *, kind: WriteKind = Wr
         kind=kind,
         documents={shard: len(bodies) for shard, bodies in lines.items()},
         payload=lambda shards: b"\n".join(body for shard in sorted(shards) for body in lines.get(shard, ())),
+        keys=lambda shard: [key for key in documents if shard_of(key, index) == shard],
     )
 
 
@@ -135,10 +170,12 @@ class Ledger:
     """
 
     values: dict[str, list[Any]] = field(default_factory=dict)
+    all_begun: dict[str, list[Any]] = field(default_factory=dict)
 
     def begun(self, documents: Mapping[str, Any]) -> None:
         for key, value in documents.items():
             self.values.setdefault(key, [None]).append(value)
+            self.all_begun.setdefault(key, []).append(value)
 
     def acknowledged(self, documents: Mapping[str, Any]) -> None:
         for key, value in documents.items():

@@ -133,7 +133,7 @@ def test_the_last_copy_on_a_vanished_node_is_refused_until_the_node_is_given_up(
     assert planned.steps == (step("gone ->", shard=1),)
     where = "the only in-sync replica is on `gone`, which is not in the topology file"
     assert reasons(planned) == [f"0: last copy: {where}; put it back, or force its loss"]
-    assert planned.lost == {}
+    assert planned.lost == {} and [refusal.last_copy for refusal in planned.refusals] == [True]
     given_up = plan(before, wanted, nodes_lost=frozenset({NodeName("gone")}))
     assert given_up.lost == {BOOKS: (0,)}
     assert given_up.steps == (step("gone -> n1"), step("gone ->", shard=1))

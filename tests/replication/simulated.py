@@ -13,7 +13,7 @@ import msgspec
 
 from miroir_cli.errors import NodeRefusal, NodeUnavailable
 from miroir_cli.model import Node, NodeName
-from miroir_cli.node.answers import Accepted, Answer, NodeVersion, Refused, Unknown
+from miroir_cli.node.answers import Accepted, Answer, Refused, Unknown
 from miroir_cli.node.client import NodeClient
 
 
@@ -26,6 +26,7 @@ class Delivery(Enum):
 
     TAKEN = "taken"
     REFUSED = "refused"
+    BUSY = "busy"
     LOST = "lost"
     """Never arrives; nobody answers."""
     UNANSWERED = "unanswered"
@@ -65,50 +66,50 @@ class SimulatedNode(NodeClient):
     def take_in(self) -> None:
         """Take in what waits in the sockets."""
         for request in self.waiting:
-            self._enqueue(request)
+            self.enqueue(request)
         self.waiting.clear()
 
-    def _enqueue(self, request: Mapping[str, Any]) -> int:
+    def enqueue(self, request: Mapping[str, Any]) -> int:
         self.all_tasks.append({"uid": len(self.all_tasks), "status": "enqueued", **request})
         return len(self.all_tasks) - 1
 
     # -- what miroir asks of it
 
-    def _answering(self) -> None:
+    def answering(self) -> None:
         if not self.up:
-            raise self._away()
+            raise self.away()
 
-    def _away(self) -> NodeUnavailable:
-        return NodeUnavailable(f"node `{self.name}` is away", node=self.name, sent=False)
-
-    async def health(self, *, timeout: float = 5.0) -> None:
-        """Comes before the grace of a fence, within which a node takes in what waits."""
-        await asyncio.sleep(0)
-        self._answering()
-        self.take_in()
-
-    async def version(self) -> NodeVersion:
-        self._answering()
-        return NodeVersion(package="1.50.0", engine="simulated")
+    def away(self, *, sent: bool = False) -> NodeUnavailable:
+        return NodeUnavailable(f"node `{self.name}` is away", node=self.name, sent=sent)
 
     async def get(self, path: str, *, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:
-        raise self._away()
-
-    async def get_document(self, uid: str, key: str, *, fields: list[str] | None = None) -> dict[str, Any]:
-        self._answering()
-        return {"id": key, "cluster_id": self.cluster_id, "node": self.name}
-
-    async def tasks(self, *, timeout: float | None = None, **params: Any) -> dict[str, Any]:
         await asyncio.sleep(0)
-        self._answering()
-        found = [task for task in self.all_tasks if params.get("indexUids") in (None, task["indexUid"])]
-        start = params.get("from")
+        self.answering()
+        found = self.answer(path, params or {})
+        await asyncio.sleep(0)
+        return found
+
+    def answer(self, path: str, params: Mapping[str, Any]) -> Any:
+        """What the node says at this moment to a GET."""
+        match path.split("/"):
+            case ["health"]:
+                self.take_in()  # it comes before the grace of a fence, within which a node takes in what waits
+                return {"status": "available"}
+            case ["version"]:
+                return {"pkgVersion": "1.50.0", "engine": "simulated"}
+            case ["tasks"]:
+                return self._page(params)
+            case ["indexes", "_miroir", "documents", key]:
+                return {"id": key, "cluster_id": self.cluster_id, "node": self.name}
+        raise self.away()
+
+    def _page(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        start, limit = params.get("from"), params["limit"]
         if params.get("reverse") == "true":
-            found = [task for task in found if start is None or task["uid"] >= start]
+            candidates = self.all_tasks[start or 0 :]
         else:
-            found = [task for task in reversed(found) if start is None or task["uid"] <= start]
-        await asyncio.sleep(0)
-        limit = params["limit"]
+            candidates = self.all_tasks[: len(self.all_tasks) if start is None else start + 1][::-1]
+        found = [task for task in candidates if _matches(task, params)]
         return {
             "results": [dict(task) for task in found[:limit]],
             "next": found[limit]["uid"] if len(found) > limit else None,
@@ -135,23 +136,41 @@ class SimulatedNode(NodeClient):
         }
         await asyncio.sleep(0)
         if not self.up:
-            return Refused(error=self._away())
+            return Refused(error=self.away())
         if uid == "_miroir":
-            return Accepted(task=self._enqueue(request | {"documents": {}}))
-        return self._deliver(request, self.deliveries.popleft() if self.deliveries else Delivery.TAKEN)
+            return Accepted(task=self.enqueue(request | {"documents": {}}))
+        return self.deliver(request, self.deliveries.popleft() if self.deliveries else Delivery.TAKEN)
 
-    def _deliver(self, request: dict[str, Any], delivery: Delivery) -> Answer:
+    def deliver(self, request: dict[str, Any], delivery: Delivery) -> Answer:
+        """What becomes of a request that is on its way."""
         if delivery is Delivery.KILLED_BEFORE:
             raise Killed
         if delivery is Delivery.REFUSED:
-            refusal = NodeRefusal("wrong", status=400, node_code="invalid", node=self.name)
-            return Refused(error=refusal, status=400)
+            return Refused(error=self.refusal("it is not taken", status=400), status=400)
+        if delivery is Delivery.BUSY:
+            return Refused(error=self.away(), status=429)
         if delivery in (Delivery.LATE, Delivery.KILLED_LATE):
-            self.waiting.append(request)
+            self.delay(request)
         elif delivery is not Delivery.LOST:
-            task = self._enqueue(request)
+            task = self.enqueue(request)
         if delivery in (Delivery.KILLED_AFTER, Delivery.KILLED_LATE):
             raise Killed
         if delivery is Delivery.TAKEN:
             return Accepted(task=task)
         return Unknown(error=NodeUnavailable("no answer", node=self.name, sent=True))
+
+    def delay(self, request: dict[str, Any]) -> None:
+        """Leave the request waiting in the socket."""
+        self.waiting.append(request)
+
+    def refusal(self, message: str, *, status: int, code: str = "invalid") -> NodeRefusal:
+        return NodeRefusal(message, status=status, node_code=code, node=self.name)
+
+
+def _matches(task: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Whether a task is among those that are asked for."""
+    for name, key in (("indexUids", "indexUid"), ("types", "type"), ("statuses", "status"), ("uids", "uid")):
+        wanted = params.get(name)
+        if wanted is not None and str(task[key]) not in wanted.split(","):
+            return False
+    return True

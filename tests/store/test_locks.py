@@ -178,6 +178,8 @@ async def test_what_is_held_is_told_with_its_owner_and_nothing_is_taken(tmp_path
 def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
     mounts = "/dev/a / ext4 rw 0 0\nhost:/x /srv/data nfs4 rw 0 0\n//host/y /srv/my\\040disk cifs rw 0 0\n"
     assert file_system_of(Path(folder), mounts=mounts) == kind
+
+
 async def test_a_shared_lock_is_had_by_many_or_by_one_alone(tmp_path: Path) -> None:
     first, second = Locks(tmp_path, timeout=0.05, command="miroir search"), Locks(tmp_path, timeout=0.05, command="x")
     async with first.shared("state"), second.shared("state"):

@@ -182,6 +182,14 @@ def test_replicas_beyond_the_nodes_of_one_group_name_the_group() -> None:
     assert "`cluster.replicas` is 2, group `b` has 1 node" in refusal(text).message
 
 
+def test_a_group_of_drained_nodes_is_on_its_way_out_and_held_to_nothing() -> None:
+    text = change('name = "n2"', 'name = "n2"\ngroup = "b"\ndrained = true').replace('"books"', '"books"\nreplicas = 2')
+    text += '[[nodes]]\nname = "n3"\nurl = "http://c"\n'
+    assert [node.name for node in check_topology(text, SOURCE).active_nodes] == ["n1", "n3"]
+    beyond = text.replace("replicas = 2", "replicas = 2\nmin_in_sync = 3")
+    assert "each shard has 2 replicas in all" in refusal(beyond).message
+
+
 def test_min_in_sync_counts_the_replicas_of_all_groups() -> None:
     text = change('name = "n2"', 'name = "n2"\ngroup = "b"').replace('"books"', '"books"\nmin_in_sync = 2')
     assert check_topology(text, SOURCE).cluster.min_in_sync == 2

@@ -325,6 +325,15 @@ def test_too_few_nodes_because_some_are_drained_names_them() -> None:
         place(shards=4, nodes=nodes, replicas=2)
 
 
+def test_a_group_of_drained_nodes_gets_nothing_and_the_others_stay_as_they_are() -> None:
+    kept = equal(3)
+    going = [replace(node(name, group="b"), drained=True) for name in ("b1", "b2")]
+    current = place(shards=12, nodes=[*kept, *(replace(each, drained=False) for each in going)], replicas=2)
+    target = place(shards=12, nodes=[*kept, *going], replicas=2, current=current)
+    assert copies(current, target) == 0 == minimum_moves(shards=12, nodes=[*kept, *going], replicas=2, current=current)
+    assert {name for names in target.values() for name in names} == {each.name for each in kept}
+
+
 def test_the_first_choice_is_the_highest_hash_of_shard_and_name() -> None:
     nodes = equal(10)
     for shard in range(20):

@@ -72,7 +72,7 @@ def raise_top_task(db: Database, node: NodeName, task: int) -> None:
     db.execute("update members set top_task = max(top_task, ?) where name = ?", [task, node])
 
 
-_INDEX_COLUMNS = "uid, incarnation, primary_key, shards, replicas, tie_break, settings, created_at"
+_INDEX_COLUMNS = "uid, incarnation, primary_key, shards, replicas, own_replicas, tie_break, settings, created_at"
 
 
 def _index_of(row: tuple[Any, ...]) -> Index:
@@ -82,9 +82,10 @@ def _index_of(row: tuple[Any, ...]) -> Index:
         primary_key=row[2],
         shards=row[3],
         replicas=row[4],
-        tie_break=bool(row[5]),
-        settings=from_json(row[6]),
-        created_at=row[7],
+        own_replicas=bool(row[5]),
+        tie_break=bool(row[6]),
+        settings=from_json(row[7]),
+        created_at=row[8],
     )
 
 
@@ -124,13 +125,14 @@ def begin_creation(db: Database, index: Index, *, nodes: Mapping[NodeName, int])
     incarnation = row[0] + 1 if row else 1
     db.execute(
         f"insert or replace into indexes ({_INDEX_COLUMNS}, state, creating, settled) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?, 'creating', ?, 0)",
+        "values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating', ?, 0)",
         [
             index.uid,
             incarnation,
             index.primary_key,
             index.shards,
             index.replicas,
+            int(index.own_replicas),
             int(index.tie_break),
             to_json(index.settings),
             now(),
@@ -198,7 +200,7 @@ def read_interrupted(db: Database) -> dict[str, str]:
 def forget_index(db: Database, uid: str) -> None:
     """Everything of the index but its incarnation, which its successor must exceed."""
     db.execute("update indexes set state = 'deleted', creating = '{}' where uid = ?", [uid])
-    for table in ("placements", "lanes", "intents", "targets", "pieces", "foreign_tasks"):
+    for table in ("placements", "lanes", "intents", "targets", "pieces", "foreign_tasks", "changes", "movers"):
         db.execute(f"delete from {table} where uid = ?", [uid])
     db.execute("delete from imports where uid = ?", [uid])
     raise_epoch(db)
@@ -207,6 +209,25 @@ def forget_index(db: Database, uid: str) -> None:
 def save_settings(db: Database, uid: str, settings: Json) -> None:
     db.execute("update indexes set settings = ? where uid = ?", [to_json(settings), uid])
     raise_epoch(db)
+
+
+def set_replicas(db: Database, uid: str, replicas: int) -> None:
+    """What the index is to have of each shard in each group; its replicas follow by moves."""
+    db.execute("update indexes set replicas = ? where uid = ?", [replicas, uid])
+    raise_epoch(db)
+
+
+def note_published(db: Database, uid: str, epoch: int) -> None:
+    """The nodes were given a copy of the index's map as it was at this epoch."""
+    db.execute("update indexes set published = max(published, ?) where uid = ?", [epoch, uid])
+
+
+def read_unpublished(db: Database, uid: str) -> bool:
+    """Whether a replica has changed since the nodes were given a copy of the map."""
+    row = db.conn.execute(
+        "select 1 from placements join indexes using (uid) where uid = ? and since > published limit 1", [uid]
+    ).fetchone()
+    return row is not None
 
 
 def mark(db: Database, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState) -> Marked:
@@ -253,7 +274,7 @@ def rebuild(db: Database, state: Rebuilt) -> None:
     for found in state.indexes:
         _rebuild_index(db, found)
     db.conn.executemany(
-        f"insert into indexes ({_INDEX_COLUMNS}, state) values (?, ?, '', 0, 0, 1, '{{}}', 0, 'deleted')",
+        f"insert into indexes ({_INDEX_COLUMNS}, state) values (?, ?, '', 0, 0, 0, 1, '{{}}', 0, 'deleted')",
         sorted(state.deleted.items()),
     )
 
@@ -261,13 +282,14 @@ def rebuild(db: Database, state: Rebuilt) -> None:
 def _rebuild_index(db: Database, found: RebuiltIndex) -> None:
     index = found.index
     db.execute(
-        f"insert into indexes ({_INDEX_COLUMNS}, state, settled) values (?, ?, ?, ?, ?, ?, ?, ?, 'active', ?)",
+        f"insert into indexes ({_INDEX_COLUMNS}, state, settled) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active', ?)",
         [
             index.uid,
             index.incarnation,
             index.primary_key,
             index.shards,
             index.replicas,
+            int(index.own_replicas),
             int(index.tie_break),
             to_json(index.settings),
             index.created_at,

@@ -20,7 +20,7 @@ from miroir_cli.model import (
     ShardId,
     WriteKind,
 )
-from miroir_cli.store.records import InSync, Judge, Lane, Marked, Pending, Settle, Verdict
+from miroir_cli.store.records import InSync, Judge, KeysOf, Lane, Marked, Pending, Settle, Verdict
 from miroir_cli.store.sqlite.cluster import (
     from_json,
     mark,
@@ -32,6 +32,7 @@ from miroir_cli.store.sqlite.cluster import (
     to_json,
 )
 from miroir_cli.store.sqlite.imports import save_batch
+from miroir_cli.store.sqlite.moves import log_changes, newest_number, read_bases, read_movers, require_active
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -53,21 +54,15 @@ def open_intent(
     owner: str,
     body: Json | None = None,
     batch: BatchRecord | None = None,
+    keys: KeysOf | None = None,
 ) -> Intent:
     """Record the next intent of the index, `open`, with its targets: the replicas in sync at this moment.
 
     With `batch`, the batch of an import that the intent carries is recorded with it, so that neither is known alone.
+    `keys` names what it writes to a shard; it is asked for the shards of which a replica is joining.
     """
-    row = db.conn.execute(
-        "select incarnation, settled from indexes where uid = ? and state = 'active'", [index.uid]
-    ).fetchone()
-    if row is None or row[0] != index.incarnation:
-        raise IndexNotFound(f"index `{index.uid}` was deleted meanwhile", hint="run `miroir index list`")
+    n = newest_number(db, index, require_active(db, index)) + 1
     targets = _targets(db, index.uid, documents, kind=kind, min_in_sync=min_in_sync)
-    newest = db.conn.execute(
-        "select max(n) from intents where uid = ? and incarnation = ?", [index.uid, index.incarnation]
-    ).fetchone()[0]
-    n = max(newest or 0, row[1]) + 1
     db.execute(
         "insert into intents (uid, incarnation, n, nonce, kind, state, body, owner, created_at) "
         "values (?, ?, ?, ?, ?, 'open', ?, ?, ?)",
@@ -89,6 +84,8 @@ def open_intent(
             for target in targets
         ],
     )
+    if kind.changes_documents:
+        log_changes(db, index, n, documents, keys)
     if batch is not None:
         save_batch(db, replace(batch, intents={**batch.intents, n: tuple(sorted(documents))}))
     return Intent(
@@ -211,6 +208,8 @@ def read_pending(db: Database, uid: str) -> Pending:
         in_sync=read_in_sync(db, uid),
         lanes=lanes,
         known={node: _read_known(db, uid, lane) for node, lane in lanes.items()},
+        movers=read_movers(db, uid),
+        bases=read_bases(db, uid),
     )
 
 

@@ -58,5 +58,41 @@ _TABLES = (
         state text not null, primary key (import_id, number)) without rowid""",
 )
 
-NEWEST_VERSION = 1
+
+@migrations()
+def m002_moves_and_runs(db: Database) -> None:
+    for statement in _MOVES:
+        db.execute(statement)
+
+
+_MOVES = (
+    "alter table placements add column base integer not null default 0",
+    "alter table placements add column was text",
+    "alter table placements add column nonce text",
+    "alter table foreign_tasks add column own integer not null default 0",
+    "alter table indexes add column own_replicas integer not null default 0",
+    "alter table indexes add column published integer not null default 0",
+    """create table changes (
+        uid text not null, incarnation integer not null, n integer not null, shard integer not null, keys text,
+        primary key (uid, incarnation, shard, n)) without rowid""",
+    """create table movers (
+        nonce text primary key, uid text not null, node text not null, shards text not null,
+        created_at integer not null) without rowid""",
+    """create table runs (
+        id integer primary key autoincrement, kind text not null, title text not null, state text not null,
+        wanted text not null, parallel integer not null, rate integer, pid integer not null, command text not null,
+        fingerprint text not null, started_at integer not null, finished_at integer, summary text not null)""",
+    """create table steps (
+        run integer not null references runs (id) on delete cascade, number integer not null, uid text not null,
+        incarnation integer not null, shard integer not null, target text, leaving text, repair integer not null,
+        state text not null, documents integer, copied integer not null, pause real, error text,
+        primary key (run, number)) without rowid""",
+    "create index steps_by_state on steps (uid, state)",
+    """create table step_events (
+        run integer not null references runs (id) on delete cascade, step integer, at integer not null,
+        pid integer not null, command text not null, state text not null, detail text not null)""",
+    "create index step_events_by_run on step_events (run)",
+)
+
+NEWEST_VERSION = 2
 """Number of the newest migration; the state file carries it as its `user_version`."""

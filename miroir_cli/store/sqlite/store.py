@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from miroir_cli.errors import StateUnavailable
-from miroir_cli.store.sqlite import cluster, imports, intents
+from miroir_cli.store.journal import RunKind
+from miroir_cli.store.sqlite import cluster, imports, intents, moves, runs
 from miroir_cli.store.sqlite.database import (
     BUSY_TIMEOUT,
     connect,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from miroir_cli.model import Index, IndexMap, Intent, Json, NodeName, ReplicaState, ShardId, WriteKind
+    from miroir_cli.store.journal import Changes, RunId, RunRecord, RunState, StepEvent, StepRecord, Wanted
     from miroir_cli.store.records import (
         BatchRecord,
         ClusterRecord,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         Deletion,
         ImportRecord,
         Judge,
+        KeysOf,
         Marked,
         Member,
         Pending,
@@ -183,6 +186,15 @@ class SqliteStore:
     async def forget_index(self, uid: str) -> None:
         await self._write(lambda db: cluster.forget_index(db, uid))
 
+    async def set_replicas(self, uid: str, replicas: int) -> None:
+        await self._write(lambda db: cluster.set_replicas(db, uid, replicas))
+
+    async def note_published(self, uid: str, epoch: int) -> None:
+        await self._write(lambda db: cluster.note_published(db, uid, epoch), durable=False)
+
+    async def unpublished(self, uid: str) -> bool:
+        return self._read(lambda db: cluster.read_unpublished(db, uid))
+
     async def mark(self, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState) -> Marked:
         return await self._write(lambda db: cluster.mark(db, uid, replicas, state=state))
 
@@ -199,6 +211,7 @@ class SqliteStore:
         owner: str,
         body: Json | None = None,
         batch: BatchRecord | None = None,
+        keys: KeysOf | None = None,
     ) -> Intent:
         return await self._write(
             lambda db: intents.open_intent(
@@ -211,6 +224,7 @@ class SqliteStore:
                 owner=owner,
                 body=body,
                 batch=batch,
+                keys=keys,
             )
         )
 
@@ -229,6 +243,109 @@ class SqliteStore:
 
     async def settle_intents(self, uid: str, judge: Settle) -> tuple[tuple[Intent, ...], Marked]:
         return await self._write(lambda db: intents.settle_intents(db, uid, judge))
+
+    # -- moves of replicas
+
+    async def join(
+        self, index: Index, shard: ShardId, node: NodeName, *, nonce: str, top: int
+    ) -> tuple[int, ReplicaState | None]:
+        return await self._write(lambda db: moves.join(db, index, shard, node, nonce=nonce, top=top))
+
+    async def switch(
+        self,
+        index: Index,
+        shard: ShardId,
+        node: NodeName,
+        *,
+        nonce: str,
+        source: NodeName,
+        leaving: NodeName | None,
+        newest: int,
+        base: int,
+    ) -> Marked | None:
+        return await self._write(
+            lambda db: moves.switch(
+                db, index, shard, node, nonce=nonce, source=source, leaving=leaving, newest=newest, base=base
+            )
+        )
+
+    async def leave(self, index: Index, shard: ShardId, node: NodeName, *, keep: int) -> bool:
+        return await self._write(lambda db: moves.leave(db, index, shard, node, keep=keep))
+
+    async def unjoin(self, index: Index, shard: ShardId, node: NodeName) -> None:
+        await self._write(lambda db: moves.unjoin(db, index, shard, node))
+
+    async def begin_forgetting(
+        self, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str
+    ) -> tuple[ShardId, ...]:
+        return await self._write(lambda db: moves.begin_forgetting(db, index, node, shards, nonce=nonce))
+
+    async def forget(self, index: Index, node: NodeName, shards: Iterable[ShardId]) -> None:
+        await self._write(lambda db: moves.forget(db, index, node, shards))
+
+    async def promote(self, index: Index, shard: ShardId, node: NodeName, *, top: int) -> None:
+        await self._write(lambda db: moves.promote(db, index, shard, node, top=top))
+
+    async def changes(self, uid: str, shard: ShardId, *, above: int) -> Changes:
+        return self._read(lambda db: moves.read_changes(db, uid, shard, above=above))
+
+    async def account(self, uid: str, node: NodeName, tasks: Iterable[int]) -> None:
+        await self._write(lambda db: moves.account(db, uid, node, tasks))
+
+    async def accounted(self, uid: str, node: NodeName, *, above: int) -> frozenset[int]:
+        return self._read(lambda db: moves.read_accounted(db, uid, node, above=above))
+
+    async def was_addressed(self, uid: str, node: NodeName) -> bool:
+        return self._read(lambda db: moves.was_addressed(db, uid, node))
+
+    async def expel(self, node: NodeName) -> None:
+        await self._write(lambda db: moves.expel(db, node))
+
+    # -- runs
+
+    async def begin_run(self, run: RunRecord, steps: Sequence[StepRecord]) -> RunRecord:
+        return await self._write(lambda db: runs.begin_run(db, run, steps))
+
+    async def adopt_run(self, id: RunId, *, pid: int, command: str) -> RunRecord:
+        return await self._write(lambda db: runs.adopt_run(db, id, pid=pid, command=command))
+
+    async def run(self, id: RunId) -> RunRecord | None:
+        return self._read(lambda db: runs.read_run(db, id))
+
+    async def runs(self, *, limit: int = 20) -> tuple[RunRecord, ...]:
+        return self._read(lambda db: runs.read_runs(db, limit=limit))
+
+    async def unfinished_run(self, kind: RunKind = RunKind.REBALANCE) -> RunRecord | None:
+        return self._read(lambda db: runs.read_unfinished(db, kind=kind))
+
+    async def control_run(
+        self,
+        id: RunId,
+        *,
+        command: str,
+        wanted: Wanted | None = None,
+        rate: int | None = None,
+        parallel: int | None = None,
+    ) -> None:
+        await self._write(
+            lambda db: runs.control_run(db, id, wanted=wanted, rate=rate, parallel=parallel, command=command)
+        )
+
+    async def save_run(self, id: RunId, *, state: RunState, summary: Json | None = None) -> None:
+        await self._write(lambda db: runs.save_run(db, id, state=state, summary=summary))
+
+    async def steps(self, id: RunId) -> tuple[StepRecord, ...]:
+        return self._read(lambda db: runs.read_steps(db, id))
+
+    async def save_step(self, id: RunId, step: StepRecord, *, detail: str = "") -> None:
+        await self._write(lambda db: runs.save_step(db, id, step, detail=detail))
+
+    async def switching(self, uid: str) -> tuple[int, ...]:
+        """The processes whose runs are about to switch a shard of the index."""
+        return self._read(lambda db: runs.read_switching(db, uid))
+
+    async def events(self, id: RunId) -> tuple[StepEvent, ...]:
+        return self._read(lambda db: runs.read_events(db, id))
 
     # -- imports
 

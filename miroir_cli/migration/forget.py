@@ -1,0 +1,151 @@
+"""Taking away what a replica leaves behind on its node, several shards at a time (protocol rule M6)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from miroir_cli.errors import IndexNotFound, MiroirError, NodeRefusal, NodeUnavailable
+from miroir_cli.indexes.nodes import prepare_index
+from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
+from miroir_cli.migration.work import Stopped
+from miroir_cli.node.answers import Accepted, Refused
+from miroir_cli.node.client import segment
+from miroir_cli.store.journal import StepRecord, StepState
+
+if TYPE_CHECKING:
+    from miroir_cli.migration.work import Work
+    from miroir_cli.model import Index, NodeName, ShardId
+
+FLUSH_EVERY: Final = 30.0
+"""Seconds between two rounds while shards still move: one deletion of many shards costs little more than one of one."""
+
+RETRY_FIRST: Final = 0.2
+RETRY_LONGEST: Final = 5.0
+
+
+@dataclass(kw_only=True)
+class Forgetting:
+    """The replicas of a run that left and whose documents are still on their nodes."""
+
+    work: Work
+    waiting: dict[tuple[str, NodeName], list[tuple[Index, StepRecord]]] = field(default_factory=dict)
+    left: dict[NodeName, str] = field(default_factory=dict)
+    """Nodes on which something had to be left, with the reason."""
+    _flushed: float = field(default_factory=time.monotonic)
+
+    def add(self, index: Index, step: StepRecord) -> None:
+        assert step.leaving is not None
+        self.waiting.setdefault((index.uid, step.leaving), []).append((index, step))
+
+    async def flush_sometimes(self) -> None:
+        """Delete what has gathered, if the last time is a while ago."""
+        if time.monotonic() - self._flushed >= FLUSH_EVERY:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Delete everything that is waiting, on all nodes at once."""
+        await self.work.publish()
+        batches, self.waiting = self.waiting, {}
+        self._flushed = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for (_, node), steps in batches.items():
+                group.create_task(self._forget(node, steps))
+
+    async def _forget(self, node: NodeName, steps: list[tuple[Index, StepRecord]]) -> None:
+        index = steps[0][0]
+        try:
+            await forget_shards(self.work, index, node, sorted(step.shard for _, step in steps))
+        except IndexNotFound:
+            pass  # deleted with everything in it
+        except MiroirError as error:
+            self.left[node] = error.message
+            for _, step in steps:
+                await self.work.note(step, error=error.message)
+            return
+        for _, step in steps:
+            await self.work.note(step, state=StepState.DONE, error=None)
+
+
+async def forget_shards(work: Work, index: Index, node: NodeName, shards: Sequence[ShardId]) -> None:
+    """Delete the documents of replicas that left from their node, and the index when nothing of it is left there.
+
+    A node that the topology no longer names is not asked. Raises the node's error when it does not do it.
+    """
+    cluster = work.cluster
+    if node in cluster.fleet:
+        await _delete(work, index, node, shards)
+    await cluster.store.forget(index, node, shards)
+    if node in cluster.fleet:
+        await _delete_empty_index(work, index, node)
+
+
+async def _has_index(work: Work, index: Index, node: NodeName) -> bool:
+    """Whether there is anything to delete: an emptied disk has no such index."""
+    try:
+        await work.cluster.fleet[node].index(index.uid)
+    except NodeRefusal as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
+
+
+async def _delete(work: Work, index: Index, node: NodeName, shards: Sequence[ShardId]) -> None:
+    """Have the deletion stored; a request without an answer is followed by another one under a new nonce."""
+    pause, deadline = RETRY_FIRST, time.monotonic() + work.retry_for
+    while True:
+        attempt = Attempt(cluster=work.cluster, index=index, client=work.cluster.fleet[node], nonce=new_nonce())
+        gone = await work.cluster.store.begin_forgetting(index, node, shards, nonce=attempt.nonce)
+        try:
+            if not gone or not await _has_index(work, index, node):
+                return
+            await attempt.delete_shards(gone)
+            await work.unless_stopped(attempt.wait(timeout=work.retry_for * 10))
+            return
+        except Stopped:
+            raise NodeUnavailable(f"node `{node}` has not got to it yet", node=node, sent=True) from None
+        except Spoilt as spoilt:
+            if spoilt.doubtful:
+                work.fences.doubt(node)
+            else:
+                await _mend_settings(work, index, node)
+            trouble: MiroirError = NodeUnavailable(spoilt.reason, node=node, sent=True)
+        except NodeUnavailable as error:
+            trouble = error
+        if time.monotonic() + pause > deadline or work.stop.is_set():
+            raise trouble
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, RETRY_LONGEST)
+
+
+async def _mend_settings(work: Work, index: Index, node: NodeName) -> None:
+    """On a disk that was emptied an index may have come into being by a write alone: nothing can be deleted by shard
+    before it has its settings."""
+    with suppress(MiroirError):
+        await work.unless_stopped(prepare_index(work.cluster, index, work.cluster.fleet[node]))
+
+
+async def _delete_empty_index(work: Work, index: Index, node: NodeName) -> None:
+    """Nothing of an index that has left a node altogether stays there. Writers are not held up by the node's queue:
+    whoever brings the index there again waits for this to end (`prepare_index`)."""
+    cluster = work.cluster
+    client = cluster.fleet[node]
+    try:
+        async with cluster.locks.order(index.uid):
+            map = await cluster.reload(index.uid)
+            if node in map.nodes() or (await client.stats(index.uid))["numberOfDocuments"]:
+                return
+            answer = await client.write("DELETE", f"indexes/{segment(index.uid)}", timeout=cluster.patience.answer)
+        if isinstance(answer, Accepted):
+            await work.unless_stopped(client.wait_task(answer.task))
+        elif not isinstance(answer, Refused):
+            work.fences.doubt(node)
+    except NodeRefusal:
+        return  # it has no such index
+    except (MiroirError, Stopped):
+        return  # it was enqueued, or an empty index stays for the next run

@@ -1,0 +1,293 @@
+"""Replicas that join, switch and leave, as rows; and what was written to a shard while it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from miroir_cli.errors import IndexNotFound
+from miroir_cli.model import Index, NodeName, ReplicaState, ShardId
+from miroir_cli.store.journal import Changes, Mover
+from miroir_cli.store.records import KeysOf, Marked
+from miroir_cli.store.sqlite.cluster import from_json, now, raise_epoch, read_in_sync, to_json
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+_WHERE = "where uid = ? and shard = ? and node = ?"
+
+
+def require_active(db: Database, index: Index) -> int:
+    """How far the index is settled. Raises `IndexNotFound` when it is not the one that was meant."""
+    row = db.conn.execute(
+        "select incarnation, settled from indexes where uid = ? and state = 'active'", [index.uid]
+    ).fetchone()
+    if row is None or row[0] != index.incarnation:
+        raise IndexNotFound(f"index `{index.uid}` was deleted meanwhile", hint="run `miroir index list`")
+    return int(row[1])
+
+
+def newest_number(db: Database, index: Index, settled: int) -> int:
+    row = db.conn.execute(
+        "select max(n) from intents where uid = ? and incarnation = ?", [index.uid, index.incarnation]
+    ).fetchone()
+    return max(row[0] or 0, settled)
+
+
+def _row(db: Database, index: Index, shard: ShardId, node: NodeName) -> tuple[Any, ...] | None:
+    found: tuple[Any, ...] | None = db.conn.execute(
+        f"select state, was, nonce from placements {_WHERE}", [index.uid, shard, node]
+    ).fetchone()
+    return found
+
+
+def join(
+    db: Database, index: Index, shard: ShardId, node: NodeName, *, nonce: str, top: int
+) -> tuple[int, ReplicaState | None]:
+    """Begin to fill a replica (rule M1). From here on intents name the keys that they write to the shard.
+
+    Returns the newest intent, and what the replica was before (None: not there). A serving replica stays as it is.
+    """
+    newest = newest_number(db, index, require_active(db, index))
+    row = _row(db, index, shard, node)
+    if row is not None and row[0] == ReplicaState.SERVING:
+        return newest, ReplicaState.SERVING
+    was = _was(row)
+    begin_lane(db, index, node, top=top)
+    _register(db, index, node, (shard,), nonce=nonce)
+    db.execute(
+        "insert or replace into placements (uid, shard, node, state, since, was, nonce) values (?, ?, ?, ?, ?, ?, ?)",
+        [index.uid, shard, node, ReplicaState.JOINING.value, raise_epoch(db), was, nonce],
+    )
+    return newest, None if was is None else ReplicaState(was)
+
+
+def _was(row: tuple[Any, ...] | None) -> str | None:
+    """What a replica was before somebody began to fill it. One whose disk was lost meanwhile has still its nonce."""
+    if row is None:
+        return None
+    state, was, nonce = row
+    if state == ReplicaState.LOST and nonce is not None and was is None:
+        return None
+    return was if state == ReplicaState.JOINING else state  # type: ignore[no-any-return]
+
+
+def begin_lane(db: Database, index: Index, node: NodeName, *, top: int) -> None:
+    """Begin to look at a node's tasks behind `top`, unless a replica of the index serves there already."""
+    serving = db.conn.execute(
+        "select 1 from placements where uid = ? and node = ? and state = 'serving' limit 1", [index.uid, node]
+    ).fetchone()
+    if serving:
+        return
+    for table in ("pieces", "foreign_tasks"):
+        db.execute(f"delete from {table} where uid = ? and node = ? and task > ?", [index.uid, node, top])
+    db.execute(
+        "insert or replace into lanes (uid, node, base, looked) values (?, ?, ?, ?)", [index.uid, node, top + 1, top]
+    )
+
+
+def _register(db: Database, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str) -> None:
+    db.execute(
+        "insert into movers (nonce, uid, node, shards, created_at) values (?, ?, ?, ?, ?)",
+        [nonce, index.uid, node, to_json(sorted(shards)), now()],
+    )
+
+
+def switch(
+    db: Database,
+    index: Index,
+    shard: ShardId,
+    node: NodeName,
+    *,
+    nonce: str,
+    source: NodeName,
+    leaving: NodeName | None,
+    newest: int,
+    base: int,
+) -> Marked | None:
+    """The joining replica serves from now on, and the replaced one no longer (rule M5); None when something that the
+    comparison rests on has changed: the attempt, the source, or a write that is not settled."""
+    settled = require_active(db, index)
+    row = _row(db, index, shard, node)
+    if row is None or row[0] != ReplicaState.JOINING or row[2] != nonce:
+        return None
+    if source not in read_in_sync(db, index.uid).get(shard, frozenset()):
+        return None
+    if settled != newest or newest_number(db, index, settled) != newest:
+        return None
+    epoch = raise_epoch(db)
+    db.execute(
+        f"update placements set state = 'serving', since = ?, base = ?, was = null, nonce = null {_WHERE}",
+        [epoch, base, index.uid, shard, node],
+    )
+    if leaving is not None:
+        db.execute(f"update placements set state = 'leaving', since = ? {_WHERE}", [epoch, index.uid, shard, leaving])
+    _look_again(db, index, node, base=base)
+    _forget_changes(db, index, shard)
+    return Marked(epoch=epoch)
+
+
+def _look_again(db: Database, index: Index, node: NodeName, *, base: int) -> None:
+    """Whoever settled looked at the node's tasks for the replicas that served then: those from the base on concern one
+    more now."""
+    where = "where uid = ? and node = ?"
+    db.execute(f"update lanes set looked = min(looked, ?) {where}", [base - 1, index.uid, node])
+    db.execute(f"delete from foreign_tasks {where} and task >= ? and own = 0", [index.uid, node, base])
+
+
+def leave(db: Database, index: Index, shard: ShardId, node: NodeName, *, keep: int) -> bool:
+    """Take a replica out of service for good; False when fewer than `keep` in-sync ones would be left."""
+    require_active(db, index)
+    row = _row(db, index, shard, node)
+    if row is None or row[0] == ReplicaState.LEAVING:
+        return True
+    left = read_in_sync(db, index.uid).get(shard, frozenset()) - {node}
+    if row[0] == ReplicaState.SERVING and len(left) < keep:
+        return False
+    db.execute(
+        f"update placements set state = 'leaving', since = ?, nonce = null {_WHERE}",
+        [raise_epoch(db), index.uid, shard, node],
+    )
+    _forget_changes(db, index, shard)
+    return True
+
+
+def unjoin(db: Database, index: Index, shard: ShardId, node: NodeName) -> None:
+    """Give up filling a replica: it is what it was before, stale or lost, or on its way out."""
+    row = _row(db, index, shard, node)
+    if row is None or row[2] is None:
+        return
+    before = _was(row)
+    state = before if before in (ReplicaState.STALE, ReplicaState.LOST) else ReplicaState.LEAVING
+    db.execute(
+        f"update placements set state = ?, since = ?, was = null, nonce = null {_WHERE}",
+        [ReplicaState(state).value, raise_epoch(db), index.uid, shard, node],
+    )
+    _forget_changes(db, index, shard)
+
+
+def begin_forgetting(
+    db: Database, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str
+) -> tuple[ShardId, ...]:
+    """Record which of these shards are about to be deleted from a node (rule M6): those whose replica has left,
+    whatever a step of an old run says."""
+    require_active(db, index)
+    gone = tuple(
+        shard
+        for shard in shards
+        if (row := _row(db, index, shard, node)) is not None and row[0] == ReplicaState.LEAVING
+    )
+    if gone:
+        _register(db, index, node, gone, nonce=nonce)
+    return gone
+
+
+def forget(db: Database, index: Index, node: NodeName, shards: Iterable[ShardId]) -> None:
+    """The documents of replicas that left are gone from their node."""
+    for shard in shards:
+        db.execute(f"delete from placements {_WHERE} and state = 'leaving'", [index.uid, shard, node])
+    db.execute(
+        "delete from lanes where uid = ? and node = ? and not exists "
+        "(select 1 from placements p where p.uid = lanes.uid and p.node = lanes.node)",
+        [index.uid, node],
+    )
+    raise_epoch(db)
+
+
+def promote(db: Database, index: Index, shard: ShardId, node: NodeName, *, top: int) -> None:
+    """Take whatever a node has of a shard as its truth, because the operator accepts what is lost by it. What others
+    had in sync is stale from now on."""
+    require_active(db, index)
+    begin_lane(db, index, node, top=top)
+    epoch = raise_epoch(db)
+    db.execute(
+        "update placements set state = 'stale', since = ? where uid = ? and shard = ? and state = 'serving'",
+        [epoch, index.uid, shard],
+    )
+    db.execute(
+        "insert or replace into placements (uid, shard, node, state, since, base) values (?, ?, ?, 'serving', ?, ?)",
+        [index.uid, shard, node, epoch, top + 1],
+    )
+
+
+def was_addressed(db: Database, uid: str, node: NodeName) -> bool:
+    """Whether anything of an index may ever have been sent to a node: all of it is recorded before it is sent."""
+    return any(
+        db.conn.execute(f"select 1 from {table} where uid = ? and node = ? limit 1", [uid, node]).fetchone()
+        for table in ("placements", "lanes", "targets", "pieces", "movers")
+    )
+
+
+def expel(db: Database, node: NodeName) -> None:
+    """The node is no member any more; what it held is forgotten."""
+    for table in ("placements", "lanes"):
+        db.execute(f"delete from {table} where node = ?", [node])
+    db.execute("delete from members where name = ?", [node])
+    raise_epoch(db)
+
+
+# -- what is written meanwhile
+
+
+def log_changes(db: Database, index: Index, n: int, shards: Iterable[ShardId], keys: KeysOf | None) -> None:
+    """Note what an intent writes to shards of which a replica is joining: their keys, or that they are not known."""
+    rows = db.conn.execute(
+        "select distinct shard from placements where uid = ? and state = 'joining'", [index.uid]
+    ).fetchall()
+    for shard in sorted({row[0] for row in rows} & set(shards)):
+        named = None if keys is None else to_json(sorted(set(keys(ShardId(shard)))))
+        db.execute(
+            "insert into changes (uid, incarnation, n, shard, keys) values (?, ?, ?, ?, ?)",
+            [index.uid, index.incarnation, n, shard, named],
+        )
+
+
+def read_changes(db: Database, uid: str, shard: ShardId, *, above: int) -> Changes:
+    rows = db.conn.execute(
+        "select keys from changes where uid = ? and shard = ? and n > ? "
+        "and incarnation = (select incarnation from indexes where uid = changes.uid)",
+        [uid, shard, above],
+    ).fetchall()
+    named = [from_json(row[0]) for row in rows if row[0] is not None]
+    return Changes(keys=frozenset(key for keys in named for key in keys), sweep=any(row[0] is None for row in rows))
+
+
+def _forget_changes(db: Database, index: Index, shard: ShardId) -> None:
+    """Nobody needs the log of a shard of which no replica is joining."""
+    db.execute(
+        "delete from changes where uid = ? and shard = ? and not exists (select 1 from placements p "
+        "where p.uid = changes.uid and p.shard = changes.shard and p.state = 'joining')",
+        [index.uid, shard],
+    )
+
+
+# -- tasks of moves
+
+
+def read_movers(db: Database, uid: str) -> dict[str, Mover]:
+    rows = db.conn.execute("select nonce, node, shards from movers where uid = ?", [uid])
+    return {row[0]: Mover(node=NodeName(row[1]), shards=frozenset(map(ShardId, from_json(row[2])))) for row in rows}
+
+
+def read_bases(db: Database, uid: str) -> dict[tuple[NodeName, ShardId], int]:
+    rows = db.conn.execute(
+        "select node, shard, base from placements where uid = ? and state = 'serving' and base > 0", [uid]
+    )
+    return {(NodeName(row[0]), ShardId(row[1])): row[2] for row in rows}
+
+
+def account(db: Database, uid: str, node: NodeName, tasks: Iterable[int]) -> None:
+    """These tasks are miroir's own although no intent carries them (settings of a node that joins)."""
+    db.conn.executemany(
+        "insert or replace into foreign_tasks (uid, node, task, own) values (?, ?, ?, 1)",
+        [(uid, node, task) for task in tasks],
+    )
+
+
+def read_accounted(db: Database, uid: str, node: NodeName, *, above: int) -> frozenset[int]:
+    rows = db.conn.execute(
+        "select task from pieces where uid = ? and node = ? and task > ? "
+        "union select task from foreign_tasks where uid = ? and node = ? and task > ? and own = 1",
+        [uid, node, above, uid, node, above],
+    )
+    return frozenset(row[0] for row in rows)
