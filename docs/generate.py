@@ -115,7 +115,9 @@ def argument_name(parameter: Any) -> str:
 
 def option_names(option: Any) -> str:
     value = f" {option.metavar}" if option.metavar else "" if option.is_flag or option.count else f" {kind_of(option)}"
-    return ", ".join(f"`{name}{value}`" for name in sorted(option.opts, key=len, reverse=True))
+    return ", ".join(
+        f"`{name}{value}`" for name in sorted([*option.opts, *option.secondary_opts], key=len, reverse=True)
+    )
 
 
 def kind_of(option: Any) -> str:

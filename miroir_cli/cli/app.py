@@ -7,6 +7,7 @@ one line in `COMMANDS`; its module is imported when the command, or the help tha
 from __future__ import annotations
 
 import copy
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,6 +24,11 @@ from miroir_cli.cli.console import Console, Options, finish
 COMMANDS: Final = {
     "init": "init",
     "status": "status",
+    "verify": "mend",
+    "repair": "mend",
+    "node": "node",
+    "rebalance": "rebalance",
+    "journal": "journal",
     "doctor": "doctor",
     "index": "index",
     "import": "documents",
@@ -36,6 +42,9 @@ COMMANDS: Final = {
     "demo": "dev",
 }
 """Command (or group of them) and the module of `miroir_cli.cli` that holds it, in the order of `--help`."""
+
+LONGEST_COMMAND: Final = 200
+"""Characters of a command line that journals and locks keep to say who it was."""
 
 GLOBAL_PANEL: Final = "Global options"
 
@@ -165,7 +174,7 @@ def miroir(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. `arguments` default to the process's own."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console(Options.guess(words))
+    console = Console(Options.guess(words), command=shlex.join(["miroir", *words])[:LONGEST_COMMAND])
     command = get_command(app)
     _shorten_help(command)
     return finish(

@@ -64,10 +64,11 @@ class Options:
 
 
 class Console:
-    """One command's standard streams and global options."""
+    """One command's standard streams and global options; `command` is the line as it was typed."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, command: str = "miroir") -> None:
         self.options = options
+        self.command = command
         self._answered = False
 
     @property
@@ -150,6 +151,11 @@ class Console:
         if not self.json:
             print_table(columns, rows, title=title)
 
+    def clear(self) -> None:
+        """Begin at the top of a terminal; elsewhere what comes follows what was."""
+        if sys.stdout.isatty():
+            sys.stdout.write("\x1b[H\x1b[2J")
+
     # Talk, on standard error
 
     def say(self, text: str) -> None:
@@ -226,7 +232,7 @@ class Console:
         """The cluster of the topology file that the global options name, open."""
         from miroir_cli.cluster import open_cluster
 
-        async with open_cluster(self.topology()) as cluster:
+        async with open_cluster(self.topology(), command=self.command) as cluster:
             yield cluster
 
     def topology(self) -> Topology:
@@ -239,10 +245,8 @@ class Console:
     async def site(self) -> AsyncIterator[Site]:
         """The same without the state store, for a command that makes a new one."""
         from miroir_cli.cluster import open_site
-        from miroir_cli.topology.file import find_topology, load_topology
 
-        topology = load_topology(find_topology(self._options.topology, os.environ))
-        async with open_site(topology) as site:
+        async with open_site(self.topology()) as site:
             yield site
 
     def _write_bytes(self, line: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,6 +63,7 @@ def import_(
         from miroir_cli.documents.dry_run import route_documents
         from miroir_cli.documents.formats import Format
         from miroir_cli.documents.load import ImportOptions, import_documents
+        from miroir_cli.migration.heal import healing, out_of_sync
 
         if format is not None and format not in list(Format):
             raise UsageError(f"unknown format `{format}`", hint=f"one of {', '.join(Format)}")
@@ -93,8 +95,12 @@ def import_(
                     sent.update(state.sent, total=expected, note=rejected)
                     indexed.update(state.indexed, total=expected, note=note)
 
-                summary = await import_documents(cluster, index, files, options=options, report=report)
-        _show_summary(console, summary, rejects)
+                async with healing(cluster, index):
+                    summary = await import_documents(cluster, index, files, options=options, report=report)
+            left = await out_of_sync(cluster, index) if summary.stale else {}
+        for node in [node for node in summary.stale if node not in left]:
+            console.say(f"node `{node}` missed writes and has been caught up with")
+        _show_summary(console, replace(summary, stale=left), rejects)
 
     run(ctx, command)
 
@@ -122,7 +128,8 @@ def _show_summary(console: Console, summary: ImportSummary, rejects: Path | None
     )
     for node, shards in summary.stale.items():
         console.warn(
-            f"node `{node}` missed writes, its replicas of {counted(len(shards), 'shard')} are stale: `miroir status`"
+            f"node `{node}` missed writes, its replicas of {counted(len(shards), 'shard')} are stale: "
+            "`miroir repair` mends them"
         )
     for failure in summary.failures:
         console.warn(failure)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from miroir_cli.cli.table import spoken
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -110,7 +112,10 @@ class CountedLane:
             done = f"{done.removesuffix(f' {self.unit}')} of {amount(self.total, self.unit)}"
         per_second = amount(int(self.done / seconds), self.unit).removesuffix(f" {self.unit}") if seconds > 0 else ""
         rate = f", {per_second}/s" if per_second and self.done else ""
-        return f"{self.name}: {done}{rate}{f', {self.note}' if self.note else ''}"
+        left = ""
+        if self.total and 0 < self.done < self.total and seconds > 0:
+            left = f", {spoken((self.total - self.done) * seconds / self.done)} left"
+        return f"{self.name}: {done}{rate}{left}{f', {self.note}' if self.note else ''}"
 
 
 class Bars:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from miroir_cli.cli.console import Console, run
-from miroir_cli.cli.table import Cell, Column, Styled
+from miroir_cli.cli.runs import run_state
+from miroir_cli.cli.table import Cell, Column, Styled, clock_time
+
+if TYPE_CHECKING:
+    from miroir_cli.cluster import Cluster
 
 app = typer.Typer()
 
 NODE_COLUMNS = (
     Column(name="node"),
     Column(name="state", keep=True),
-    Column(name="version"),
+    Column(name="version", optional=True),
     Column(name="shards", right=True, keep=True),
     Column(name="stale", right=True, keep=True),
     Column(name="documents", right=True, keep=True),
@@ -33,6 +36,15 @@ INDEX_COLUMNS = (
     Column(name="stale", right=True, keep=True),
     Column(name="primary key", optional=True),
 )
+RUN_COLUMNS = (
+    Column(name="run", right=True, keep=True),
+    Column(name="what"),
+    Column(name="state", keep=True),
+    Column(name="moves", right=True, keep=True),
+    Column(name="documents", right=True, keep=True),
+    Column(name="since", keep=True, optional=True),
+    Column(name="command", optional=True),
+)
 
 
 @app.command()
@@ -46,21 +58,27 @@ def status(
     async def command(console: Console) -> None:
         import asyncio
 
-        from miroir_cli.indexes.status import status
-
         async with console.cluster() as cluster:
             while watch:
-                found = await status(cluster)
+                found = await _look(cluster)
                 if console.json:
                     console.event(found)
                 else:
-                    _clear_screen()
+                    console.clear()
                     show_status(console, found)
                 await asyncio.sleep(interval)
-            found = await status(cluster)
+            found = await _look(cluster)
         console.show(found, lambda: show_status(console, found))
 
     run(ctx, command)
+
+
+async def _look(cluster: Cluster) -> dict[str, Any]:
+    """The document of `status`: the cluster as it is, and the runs that have not ended."""
+    from miroir_cli.indexes.status import status
+    from miroir_cli.migration.history import open_runs
+
+    return {**await status(cluster), "runs": await open_runs(cluster)}
 
 
 def show_status(console: Console, found: Mapping[str, Any]) -> None:
@@ -74,6 +92,9 @@ def show_status(console: Console, found: Mapping[str, Any]) -> None:
         console.table(INDEX_COLUMNS, [_index_row(index) for index in found["indexes"]])
     else:
         console.print("no index yet: run `miroir index create UID --primary-key FIELD`")
+    if found["runs"]:
+        console.print()
+        console.table(RUN_COLUMNS, [_run_row(run) for run in found["runs"]])
     for warning in _warnings(found):
         console.warn(warning)
 
@@ -108,6 +129,18 @@ def _index_row(index: Mapping[str, Any]) -> tuple[Cell, ...]:
     )
 
 
+def _run_row(run: Mapping[str, Any]) -> tuple[Cell, ...]:
+    return (
+        str(run["run"]),
+        run["title"],
+        run_state(run),
+        f"{run['switched']:,}/{run['moves']:,}",
+        run["documents_moved"],
+        clock_time(run["started_at"]),
+        run["command"],
+    )
+
+
 def _alarming(count: int) -> Styled:
     return Styled(text=f"{count:,}", style="bold yellow" if count else "")
 
@@ -124,9 +157,9 @@ def _warnings(found: Mapping[str, Any]) -> list[str]:
     for unfinished in found.get("imports", ()):
         uid = unfinished["index"]
         lines.append(f"index `{uid}`: an import has not finished; give the same command again to go on with it")
+    lines += [
+        f"run {run['run']} ({run['title']}) has not ended and nobody goes on with it: run `miroir rebalance run`"
+        for run in found["runs"]
+        if not run["alive"] and run["kind"] == "rebalance"
+    ]
     return [*lines, *found.get("warnings", ())]
-
-
-def _clear_screen() -> None:
-    if sys.stdout.isatty():
-        sys.stdout.write("\x1b[H\x1b[2J")

@@ -144,3 +144,22 @@ def _text(cell: Cell) -> Text:
 def counted(count: int, one: str, many: str | None = None) -> str:
     """`1 batch`, `12,500 documents`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as people say it: `45 s`, `12 min`, `1 h 20 min`."""
+    if round(seconds) < 90:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def clock_time(milliseconds: int, *, seconds: bool = False) -> str:
+    """A moment, in milliseconds since 1970, in local time: the time alone when it is today's."""
+    from datetime import datetime
+
+    moment = datetime.fromtimestamp(milliseconds / 1000)
+    clock = f"{moment:%H:%M:%S}" if seconds else f"{moment:%H:%M}"
+    return clock if moment.date() == datetime.now().date() else f"{moment:%Y-%m-%d} {clock}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from miroir_cli.dev.engine.testing import Engine, running_engine
+from miroir_cli.topology.file import TopologyDocument
 from tests.conftest import Miroir
 
 
@@ -41,3 +45,46 @@ def ready(miroir: Miroir, nodes: list[str]) -> Miroir:
     """`miroir` in a folder with the topology file of the three nodes; 6 shards, 2 replicas."""
     assert miroir("init", *nodes, "--name", "test", "--shards", "6", "--replicas", "2").status == 0
     return miroir
+
+
+@pytest.fixture
+def spare(tmp_path: Path) -> Iterator[Engine]:
+    """A fourth node, which no file names."""
+    with running_engine(tmp_path / "disk4") as engine:
+        yield engine
+
+
+@pytest.fixture
+def stocked(ready: Miroir, tmp_path: Path) -> Miroir:
+    """`miroir` with an index `books` of 60 documents."""
+    assert ready("index", "create", "books", "-k", "id").status == 0
+    lines = "".join(f'{{"id": {number}, "title": "Book {number}"}}\n' for number in range(60))
+    (tmp_path / "books.ndjson").write_text(lines)
+    assert ready("import", "books", "books.ndjson").status == 0
+    return ready
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    """Change the topology file by hand."""
+    path = folder / "miroir.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def take_out(folder: Path, name: str) -> None:
+    """Take a node out of the topology file by hand."""
+    document = TopologyDocument.load(folder / "miroir.toml")
+    document.remove_node(name)
+    document.save()
+
+
+@contextmanager
+def somebody_runs(folder: Path) -> Iterator[None]:
+    """Hold the lock of runs as another process would."""
+    path = folder / ".miroir" / "locks" / "run"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"pid": os.getppid(), "command": "miroir node add n9", "since": 0.0}))
+        file.flush()
+        yield

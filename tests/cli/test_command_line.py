@@ -118,7 +118,9 @@ def test_commands_take_the_global_options_after_their_name_and_have_no_other_of_
 def test_changing_commands_can_be_tried_without_effect() -> None:
     changing = {
         ("init",), ("index", "create"), ("index", "delete"), ("index", "settings", "set"),
-        ("index", "settings", "reset"), ("import",), ("delete",), ("dev", "up"), ("dev", "down"),
+        ("index", "settings", "reset"), ("import",), ("delete",), ("dev", "up"), ("dev", "down"), ("repair",),
+        ("node", "add"), ("node", "drain"), ("node", "remove"), ("node", "replace"), ("rebalance", "run"),
+        ("rebalance", "pause"), ("rebalance", "resume"), ("rebalance", "rate"), ("rebalance", "cancel"),
     }  # fmt: skip
     for words in changing & set(LEAVES):
         assert "--dry-run" in [spelling for p in LEAVES[words].params for spelling in p.opts], ids(words)

@@ -253,7 +253,7 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFi
     lines = err.splitlines()
     assert out == ""
     assert len(lines) == 3
-    assert lines[0].startswith("sent: 400 of 1,000 documents, 80/s; indexed: ")
+    assert lines[0].startswith("sent: 400 of 1,000 documents, 80/s, 8 s left; indexed: ")
     assert lines[-1].endswith("indexed: 5.0 MB, 454.5 kB/s, n1 busy")
 
 

@@ -1,0 +1,364 @@
+"""`miroir verify` and `miroir repair`: whether replicas are equal, and what makes them so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.table import counted
+from miroir_cli.errors import (
+    DifferencesFound,
+    EpochStale,
+    ForeignNode,
+    Locked,
+    PartialError,
+    Refused,
+    TemporaryError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from miroir_cli.cluster import Cluster
+    from miroir_cli.migration.rebalance import Outcome
+    from miroir_cli.migration.repair import LastResort
+    from miroir_cli.migration.run import RunOptions, RunProgress
+    from miroir_cli.migration.verify import ShardDifference, Verification
+
+app = typer.Typer()
+
+SHOWN_KEYS = 5
+
+IndexArgument = Annotated[
+    str | None, typer.Argument(metavar="[INDEX]", help="The index's uid (all indexes without it).", show_default=False)
+]
+RateOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many documents a second.")]
+
+
+@app.command()
+def verify(
+    ctx: typer.Context,
+    index: IndexArgument = None,
+    sample: Annotated[
+        float, typer.Option(metavar="SHARE", min=0.0001, max=1.0, help="Compare this share of the documents.")
+    ] = 1.0,
+    rate: RateOption = None,
+    parallel: Annotated[int, typer.Option(metavar="N", min=1, help="Shards compared at the same time.")] = 4,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin again instead of going on with an interrupted one.")
+    ] = False,
+) -> None:
+    """Compare the replicas of every shard, document by document, and the settings of the nodes."""
+
+    async def command(console: Console) -> None:
+        from miroir_cli.migration.verify import VerifyOptions
+
+        options = VerifyOptions(sample=sample, rate=rate, parallel=parallel, restart=restart)
+        async with console.cluster() as cluster:
+            found = await _compare(console, cluster, index, options)
+        console.show(found.json(), lambda: _show(console, found))
+        if not found.clean:
+            raise DifferencesFound(
+                _told(found), hint=f"run `miroir repair{f' {index}' if index else ''}` to make them equal"
+            )
+        if found.skipped:
+            raise PartialError(
+                f"{counted(len(found.skipped), 'shard')} could not be compared: {found.skipped[0][2]}",
+                hint="run `miroir status`, then `miroir verify` again",
+            )
+
+    run(ctx, command, when_interrupted="run `miroir verify` again: it goes on from there")
+
+
+async def _compare(console: Console, cluster: Cluster, index: str | None, options: Any = None) -> Verification:
+    from miroir_cli.migration.verify import verify
+
+    with console.progress() as progress:
+        lane = progress.lane("compared")
+
+        def report(documents: int, expected: int | None) -> None:
+            lane.update(documents, total=expected)
+
+        return await verify(cluster, indexes=None if index is None else [index], options=options, report=report)
+
+
+async def _compare_anew(console: Console, cluster: Cluster, index: str | None) -> Verification:
+    """What an earlier comparison has seen may have been mended since."""
+    from miroir_cli.migration.verify import VerifyOptions
+
+    return await _compare(console, cluster, index, VerifyOptions(restart=True))
+
+
+def _show(console: Console, found: Verification) -> None:
+    resumed = ", resumed" if found.resumed else ""
+    console.print(
+        f"{counted(found.documents, 'document')} in {counted(found.shards, 'shard')} compared, "
+        f"{found.seconds:.1f} s{resumed}: {'equal' if found.clean else _told(found)}"
+    )
+    if found.differences:
+        console.table(
+            ["index", "shard", "node", "against", "missing", "extra", "different", "keys"],
+            [_row(each) for each in found.differences],
+        )
+    for uid, nodes in found.settings.items():
+        for node, names in nodes.items():
+            console.warn(f"node `{node}` has other settings than index `{uid}`: {', '.join(names)}")
+
+
+def _row(each: ShardDifference) -> tuple[Any, ...]:
+    keys = sorted(each.keys)
+    shown = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
+    counts = (len(each.missing), len(each.extra), len(each.different))
+    return (each.index, each.shard, each.node, each.reference, *counts, shown)
+
+
+def _told(found: Verification) -> str:
+    parts = []
+    if found.differences:
+        parts.append(f"{counted(len(found.differences), 'replica')} differ")
+    if found.settings:
+        nodes = sum(len(names) for names in found.settings.values())
+        parts.append(f"{counted(nodes, 'node')} with other settings")
+    return ", ".join(parts)
+
+
+@app.command()
+def repair(
+    ctx: typer.Context,
+    index: IndexArgument = None,
+    prefer: Annotated[
+        str | None, typer.Option(metavar="NODE", help="Where in-sync replicas differ, take what this node has.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare/--no-compare", help="Compare in-sync replicas and settings as well.")
+    ] = True,
+    accept_data_loss: Annotated[
+        bool,
+        typer.Option("--accept-data-loss", help="Let a stale replica serve where no other is left (asks, by shard)."),
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="NODE", help="With --accept-data-loss: the node to take.")
+    ] = None,
+    parallel: Annotated[int | None, typer.Option(metavar="N", min=1, help="Shards mended at the same time.")] = None,
+    rate: RateOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep mending what becomes stale, until ctrl-C.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="Pause between two looks.")] = 5.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be mended, change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Make replicas equal again: the stale from those in sync, those that differ, and the settings of the nodes."""
+
+    async def command(console: Console) -> None:
+        from miroir_cli.migration.run import RunOptions
+
+        if source is not None and not accept_data_loss:
+            raise UsageError("`--from` goes with `--accept-data-loss`")
+        if prefer is not None and not compare:
+            raise UsageError("`--prefer` needs the comparison that `--no-compare` leaves out")
+        options = RunOptions(parallel=parallel, rate=rate)
+        async with console.cluster() as cluster:
+            if index is not None:
+                await cluster.map(index)
+            if prefer is not None:
+                cluster.topology.node(prefer)
+            if dry_run:
+                await _show_plan(console, cluster, index)
+                return
+            if watch:
+                await _watch(console, cluster, index, options, interval)
+            if accept_data_loss:
+                await _accept_loss(console, cluster, index, source, yes=yes)
+            outcome = await _mend(console, cluster, index, options)
+            found = await _compare_anew(console, cluster, index) if compare else None
+            if found is not None and not found.clean:
+                outcome, found = await _resolve(console, cluster, index, options, found, prefer, outcome)
+            lost = await _without_source(cluster, index)
+        document = _document(outcome, found)
+        console.show(document, lambda: _show_repair(console, outcome, found))
+        _raise_what_is_left(outcome, found, lost)
+
+    run(ctx, command, when_interrupted="run `miroir repair` again: what is mended stays mended")
+
+
+async def _show_plan(console: Console, cluster: Cluster, index: str | None) -> None:
+    from miroir_cli.migration.rebalance import Change, make_plan
+
+    indexes = None if index is None else frozenset({index})
+    plan, _ = await make_plan(cluster, Change(title="repair", only_repair=True, indexes=indexes))
+    console.show(
+        plan.json(),
+        lambda: console.print(
+            f"{counted(len(plan.steps), 'replica')} would be mended"
+            + (f", {counted(len(plan.refusals), 'replica')} cannot be now" if plan.refusals else "")
+        ),
+    )
+    for refusal in plan.refusals:
+        console.warn(f"shard {refusal.shard} of index `{refusal.index}`: {refusal.reason}")
+
+
+async def _watch(console: Console, cluster: Cluster, index: str | None, options: RunOptions, interval: float) -> None:
+    """Mend again and again; other runs go first."""
+    import asyncio
+
+    from miroir_cli.migration.repair import repair
+
+    while True:
+        try:
+            outcome = await repair(cluster, indexes=None if index is None else [index], options=options)
+            if outcome.result is not None and console.json:
+                console.event(outcome.result.json())
+            elif outcome.result is not None:
+                _show_repair(console, outcome, None)
+        except (EpochStale, ForeignNode):
+            raise
+        except (Locked, Refused, TemporaryError) as error:
+            console.detail(error.message)
+        await asyncio.sleep(interval)
+
+
+async def _mend(console: Console, cluster: Cluster, index: str | None, options: RunOptions) -> Outcome:
+    """Mend what can be; what cannot is among the refusals, also when that is all of it."""
+    from miroir_cli.migration.rebalance import Change, Outcome, make_plan
+    from miroir_cli.migration.repair import repair
+
+    indexes = None if index is None else [index]
+
+    with console.progress() as progress:
+        lane = progress.lane("mended")
+
+        def report(state: RunProgress) -> None:
+            lane.update(state.documents, total=state.expected, note=f"{state.done} of {state.steps} replicas")
+
+        try:
+            return await repair(cluster, indexes=indexes, options=options, report=report)
+        except (EpochStale, ForeignNode):
+            raise
+        except Refused:
+            change = Change(title="repair", only_repair=True, indexes=None if indexes is None else frozenset(indexes))
+            plan, _ = await make_plan(cluster, change)
+            return Outcome(result=None, refusals=plan.refusals)
+
+
+async def _accept_loss(console: Console, cluster: Cluster, index: str | None, source: str | None, *, yes: bool) -> None:
+    from miroir_cli.migration.repair import accept_data_loss, last_resorts
+
+    if index is None:
+        raise UsageError("`--accept-data-loss` is for one index", hint="name it: `miroir repair INDEX ...`")
+    node = cluster.topology.node(source).name if source is not None else None
+    resorts = await last_resorts(cluster, index, source=node)
+    if not resorts:
+        console.say(f"of every shard of `{index}` a replica in sync answers: nothing has to be accepted")
+        return
+    for resort in resorts:
+        console.warn(_loss(resort))
+    console.confirm(f"Accept this loss for {counted(len(resorts), 'shard')} of index `{index}`?", yes=yes)
+    await accept_data_loss(cluster, resorts)
+
+
+def _loss(resort: LastResort) -> str:
+    if resort.node is None:
+        return f"shard {resort.shard} of `{resort.index}`: no node that answers has anything of it, it begins empty"
+    return (
+        f"shard {resort.shard} of `{resort.index}`: node `{resort.node}` ({resort.state}) has "
+        f"{counted(resort.documents or 0, 'document')} and may lack {counted(resort.missed, 'write')}"
+    )
+
+
+async def _resolve(
+    console: Console,
+    cluster: Cluster,
+    index: str | None,
+    options: RunOptions,
+    found: Verification,
+    node: str | None,
+    before: Outcome,
+) -> tuple[Outcome, Verification]:
+    """Mend what the comparison found: settings as the index has them, documents as the preferred node has them."""
+    from miroir_cli.migration.repair import mend_settings, prefer
+
+    await mend_settings(cluster, found)
+    if found.differences:
+        chosen = node or await _ask(console, cluster, found)
+        if chosen is None:
+            return before, found
+        await prefer(cluster, found.differences, cluster.topology.node(chosen).name)
+        before = await _mend(console, cluster, index, options)
+    return before, await _compare_anew(console, cluster, index)
+
+
+async def _ask(console: Console, cluster: Cluster, found: Verification) -> str | None:
+    """Show a document of the first difference as both nodes have it, and ask which is right."""
+    import msgspec
+
+    from miroir_cli.migration.repair import show_difference
+
+    if not console.interactive:
+        return None
+    first = found.differences[0]
+    key = sorted(first.keys)[0]
+    for name, document in (await show_difference(cluster, first, key)).items():
+        console.say(f"`{key}` on node `{name}`: {msgspec.json.encode(document).decode()}")
+    others = sum(len(each.keys) for each in found.differences) - 1
+    question = f"Which node is right (also for {counted(others, 'other document')})"
+    return console.ask(question, option="--prefer NODE")
+
+
+async def _without_source(cluster: Cluster, index: str | None) -> dict[str, list[int]]:
+    """Shards that nothing could be copied for."""
+    names = [index] if index is not None else [each.uid for each in await cluster.store.indexes()]
+    lost: dict[str, list[int]] = {}
+    for uid in names:
+        missing = [int(shard) for shard, nodes in (await cluster.reload(uid)).in_sync().items() if not nodes]
+        if missing:
+            lost[uid] = missing
+    return lost
+
+
+def _document(outcome: Outcome, found: Verification | None) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"run": None, "state": "done", "moves": 0, "documents_moved": 0, "seconds": 0.0}
+    document = dict(outcome.result.json()) if outcome.result is not None else nothing
+    document["refused"] = [
+        {"index": each.index, "shard": each.shard, "reason": each.reason} for each in outcome.refusals
+    ]
+    if found is not None:
+        document |= {"differences": found.json()["differences"], "settings": found.json()["settings"]}
+    return document
+
+
+def _show_repair(console: Console, outcome: Outcome, found: Verification | None) -> None:
+    if outcome.result is None:
+        console.print("no replica had to be mended")
+    else:
+        result = outcome.result.json()
+        console.print(
+            f"{counted(int(str(result['moves'])), 'replica')} mended, "
+            f"{counted(int(str(result['documents_moved'])), 'document')} written, {outcome.result.seconds:.1f} s"
+        )
+    if found is not None:
+        _show(console, found)
+
+
+def _raise_what_is_left(outcome: Outcome, found: Verification | None, lost: dict[str, list[int]]) -> None:
+    if lost:
+        uid, shards = next(iter(lost.items()))
+        raise Refused(
+            f"index `{uid}`: no replica of shard {', '.join(map(str, shards[:10]))} is in sync",
+            hint=f"bring its nodes back, or run `miroir repair {uid} --accept-data-loss`",
+        )
+    if found is not None and not found.clean:
+        raise DifferencesFound(_told(found), hint="say which node is right with `--prefer NODE`")
+    if outcome.refusals:
+        first = outcome.refusals[0]
+        raise PartialError(
+            f"{counted(len(outcome.refusals), 'replica')} could not be mended: {first.reason}",
+            hint="run `miroir repair` again when the nodes answer",
+        )
+    if outcome.result is not None and outcome.result.unfinished:
+        step = outcome.result.unfinished[0]
+        raise PartialError(
+            f"{counted(len(outcome.result.unfinished), 'replica')} could not be mended: {step.error}",
+            hint="run `miroir repair` again",
+        )
