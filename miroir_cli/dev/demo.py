@@ -1,4 +1,4 @@
-"""`miroir demo`: a cluster of three local nodes, real data, searches, and a node that dies.
+"""`miroir demo`: a cluster of three local nodes, real data, searches, a node that dies and returns, one that leaves.
 
 Everything shown is a `miroir` command that is really run; what is claimed is checked, and a claim that does not hold
 ends the demo with an error.
@@ -26,6 +26,7 @@ DATA: Final = Path(__file__).parent / "data" / "clocks.ndjson.gz"
 INDEX: Final = "clocks"
 NODES: Final = 3
 VICTIM: Final = "n2"
+LEAVER: Final = "n3"
 SETTINGS: Final = {
     "searchableAttributes": ["title", "country", "area", "text"],
     "filterableAttributes": ["kind", "country", "region", "year", "_geo"],
@@ -55,7 +56,7 @@ async def demo(
 ) -> DemoSummary:
     """Play the demo on standard output (on standard error when `quiet`, which leaves the other to the result).
 
-    Raises MiroirError when a command fails or the answers differ after the node was killed. Nodes and files are gone
+    Raises MiroirError when a command fails or the answers differ after a node died or left. Nodes and files are gone
     afterwards, whatever happened, unless they are to be kept.
     """
     began = time.monotonic()
@@ -65,7 +66,9 @@ async def demo(
             played.tell(f"Everything is kept in {played.directory}", style=PLAIN_TEXT)
         await _build(played, choice, first_port or _free_ports())
         await _search(played)
-        await _lose_a_node(played)
+        answer = await _lose_a_node(played)
+        await _take_it_back(played)
+        await _let_a_node_go(played, answer)
     seconds = time.monotonic() - began
     _say_goodbye(played, keep=keep, seconds=seconds)
     return DemoSummary(
@@ -100,8 +103,9 @@ async def _search(played: Stage) -> None:
     await played.run(*LAST_SEARCH)
 
 
-async def _lose_a_node(played: Stage) -> None:
-    before = await played.ask(*LAST_SEARCH)
+async def _lose_a_node(played: Stage) -> Mapping[str, Any]:
+    """Search before and after; the answer to the last search."""
+    before: Mapping[str, Any] = await played.ask(*LAST_SEARCH)
     played.tell(f"5. Now `{VICTIM}` dies, with two thirds of the index on it, and we ask again")
     nodes = {node.name: node.pid for node in await status(played.topology)}
     await played.type(f"kill -9 {nodes[VICTIM]}")
@@ -110,6 +114,21 @@ async def _lose_a_node(played: Stage) -> None:
     after = await played.ask(*LAST_SEARCH)
     check_same(before, after)
     played.tell("The same hits in the same order, the same total, the same counts.", style=PLAIN_TEXT)
+    return before
+
+
+async def _take_it_back(played: Stage) -> None:
+    played.tell(f"6. While `{VICTIM}` is away, something is deleted; then it comes back and is mended")
+    await played.run("delete", INDEX, "--filter", "year = 1979", "--yes", statuses=(0,))
+    await played.run("dev", "up")
+    await played.run("repair")
+
+
+async def _let_a_node_go(played: Stage, answer: Mapping[str, Any]) -> None:
+    played.tell(f"7. `{LEAVER}` is to go: its shards move to the others, while everybody searches on")
+    await played.run("node", "drain", LEAVER, "--yes")
+    await played.run(*LAST_SEARCH)
+    check_same(answer, await played.ask(*LAST_SEARCH))
     await played.run("status", statuses=(0, 3))
 
 
@@ -120,7 +139,7 @@ def check_same(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         different.append("partial")
     if different or not before["hits"]:
         raise MiroirError(
-            f"the answer changed when `{VICTIM}` died: {', '.join(different) or 'no hits'}",
+            f"the answer changed: {', '.join(different) or 'no hits'}",
             hint="this is a bug in miroir: please report it with the output above",
         )
 
@@ -139,7 +158,7 @@ def _say_goodbye(played: Stage, *, keep: bool, seconds: float) -> None:
         next_steps = {
             f"cd {played.directory}": "where it all is",
             "miroir search clocks ...": "ask more",
-            "miroir dev up": f"`{VICTIM}` comes back",
+            "miroir node list": f"`{LEAVER}` has no shards",
             "miroir dev down": "stop the nodes",
         }
     else:
