@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -114,36 +115,72 @@ def test_agents_page_is_short() -> None:
 
 @pytest.fixture
 def servers() -> Iterator[list[str]]:
-    """Three servers with a key, for the addresses of the pages."""
+    """Servers with a key, for the addresses of the pages."""
     import tempfile
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         yield [
-            stack.enter_context(running_engine(folder / f"disk{number}", master_key=KEY)).url for number in (1, 2, 3)
+            stack.enter_context(running_engine(folder / f"disk{number}", master_key=KEY)).url for number in range(1, 6)
         ]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/guides/quick-start.md"])
-def test_the_commands_of_the_page_run(name: str, servers: list[str], tmp_path: Path) -> None:
-    script = "\n".join(block for block in blocks(ROOT / name, "bash") if "miroir " in block)
+def run_script(script: str, servers: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the commands of a page, with these servers at its addresses."""
     script = re.sub(r"^pip install .*$", "", script, flags=re.M).replace("your-master-key", KEY)
     for number, url in enumerate(servers, 1):
         script = script.replace(f"http://10.0.0.{number}:7700", url)
-    programs = tmp_path / "bin"
+    programs = folder / "bin"
     programs.mkdir()
     (programs / "miroir").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m miroir_cli "$@"\n')
     (programs / "miroir").chmod(0o755)
-    (tmp_path / "books.ndjson").write_text('{"id": 1, "title": "The Left Hand of Darkness"}\n')
-    done = subprocess.run(
+    (folder / "books.ndjson").write_text('{"id": 1, "title": "The Left Hand of Darkness"}\n')
+    return subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env=clean_environment(HOME=str(tmp_path), PATH=f"{programs}{os.pathsep}{os.environ['PATH']}"),
+        cwd=folder,
+        env=clean_environment(HOME=str(folder), PATH=f"{programs}{os.pathsep}{os.environ['PATH']}"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/guides/quick-start.md"])
+def test_the_commands_of_the_page_run(name: str, servers: list[str], tmp_path: Path) -> None:
+    script = "\n".join(block for block in blocks(ROOT / name, "bash") if "miroir " in block)
+    done = run_script(script, servers, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The Left Hand of Darkness" in done.stdout
     assert "_miroir" not in done.stdout
+
+
+@pytest.mark.timeout(150)  # six runs, each of which waits two seconds to be sure of its targets
+def test_the_commands_for_changing_the_cluster_run(servers: list[str], tmp_path: Path) -> None:
+    start = blocks(DOCS / "guides" / "quick-start.md", "bash")[:2]
+    changes = blocks(DOCS / "guides" / "changing-the-cluster.md", "bash")
+    script = "\n".join(
+        [*start, "miroir import books books.ndjson", *changes, "miroir search books left", "miroir status"]
+    )
+    done = run_script(script, servers, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The Left Hand of Darkness" in done.stdout
+    assert [node.name for node in load_topology(tmp_path / "miroir.toml").nodes] == ["n1", "n5", "n4"]
+
+
+@pytest.mark.parametrize("line", re.findall(
+    r"miroir (?:node|rebalance|journal) .*", "".join(blocks(DOCS / "guides" / "changing-the-cluster.md", "text"))
+))  # fmt: skip
+def test_commands_that_need_an_occasion_are_understood(line: str, servers: list[str], tmp_path: Path) -> None:
+    words = shlex.split(line)[1:]
+    (tmp_path / "miroir.toml").write_text(f'[cluster]\nname = "x"\n[[nodes]]\nname = "n1"\nurl = "{servers[0]}"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "miroir_cli", *words],
+        cwd=tmp_path,
+        env=clean_environment(HOME=str(tmp_path)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode not in (1, 2), done.stderr
