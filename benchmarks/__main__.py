@@ -13,6 +13,7 @@ MEASUREMENTS = {
         ["benchmarks.router", "--rows", "3000000", "--format", "parquet"],
     ],
     "import": [["benchmarks.importing"]],
+    "move": [["benchmarks.moving"], ["benchmarks.moving", "--memory", "200MiB"]],
     "search": [["benchmarks.search"], ["benchmarks.search", "--replicas", "2"]],
     "start": [["benchmarks.start"]],
     "transports": [["benchmarks.transports"]],
@@ -28,9 +29,9 @@ def main() -> None:
     for name in wanted:
         for module in MEASUREMENTS[name]:
             arguments = list(module)
-            if name == "import":
+            if name in ("import", "move"):
                 if binary is None:
-                    print("import: skipped, it needs `meilisearch` on PATH or MIROIR_MEILISEARCH", flush=True)
+                    print(f"{name}: skipped, it needs `meilisearch` on PATH or MIROIR_MEILISEARCH", flush=True)
                     continue
                 arguments += ["--meilisearch", binary]
             print(f"$ python -m {' '.join(module)}", flush=True)

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +52,8 @@ class Nodes:
 
 
 @contextmanager
-def meilisearch(binary: Path, folder: Path, count: int) -> Iterator[Nodes]:
-    """Fresh nodes, ended with the block."""
+def meilisearch(binary: Path, folder: Path, count: int, *, options: Sequence[str] = ()) -> Iterator[Nodes]:
+    """Fresh nodes with these options, ended with the block."""
     running: list[subprocess.Popen[bytes]] = []
     urls: list[str] = []
     try:
@@ -65,7 +65,7 @@ def meilisearch(binary: Path, folder: Path, count: int) -> Iterator[Nodes]:
             home.mkdir()
             running.append(
                 subprocess.Popen(
-                    [binary.absolute(), "--no-analytics", "--db-path", "data", "--http-addr", address],
+                    [binary.absolute(), "--no-analytics", "--db-path", "data", "--http-addr", address, *options],
                     cwd=home,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

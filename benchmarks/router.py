@@ -8,9 +8,9 @@ A file of about 84 MB is generated and read as often as it takes to reach the nu
 memory grows with it. Prints one JSON document: MB of NDJSON per second of wall clock and of processor time (one
 thread), the slowest reading of the file, and the peak of resident memory after a tenth of the rows and at the end.
 
-For NDJSON every other reading is that of an alternative, in another process: decode nothing but the primary key with a
-msgspec Struct and put the reserved field in front, with no check, no shard and one payload. `of_alternative` is the
-share of its speed that miroir reaches (the median of all readings); runs become comparable by it.
+For NDJSON every other reading is that of an alternative, in another process: decode nothing but the primary key with
+a msgspec Struct and put the reserved field in front, with no check, no shard and one payload. `of_alternative` is
+miroir's speed as a share of that (the median of all readings); it makes runs comparable when others use the machine.
 """
 
 from __future__ import annotations
