@@ -6,6 +6,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,\
 	$(shell $(name) -c '$(SUPPORTED)' 2>/dev/null && echo $(name))))
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 .PHONY: help demo test check bench docs clean
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ demo: $(VENV)/.run-$(STATE) ## Three local nodes, real data, searches, a node th
 	@$(VENV)/bin/miroir demo
 
 test: $(VENV)/.dev-$(STATE) ## The test suite
-	@$(VENV)/bin/python -m pytest -q $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.dev-$(STATE) ## Format, lint, types, and whether generated pages are current
 	@$(VENV)/bin/ruff format --check . >/dev/null 2>&1 || { echo "run ruff format"; exit 1; }
