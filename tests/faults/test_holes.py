@@ -232,6 +232,7 @@ async def test_h11_what_reaches_the_target_between_two_rounds_is_not_switched_in
             world.engine(1).faults.pause()
             writing.append(asyncio.create_task(put(client, index, {"k0": 2}, ledger)))
             await eventually(sent)
+            asyncio.get_running_loop().call_later(1.5, world.engine(1).faults.resume)  # at the latest
 
         async def sent() -> bool:
             newest = await client.store.newest_intent(UID)
@@ -248,7 +249,7 @@ async def test_h11_what_reaches_the_target_between_two_rounds_is_not_switched_in
                 world.engine(1).faults.resume()
 
         hook(cluster, after_save_step=when_compared, after_changes=when_tried)
-        await run(cluster)
+        await run(cluster, options=RunOptions(retry_for=20.0, max_pause=1.0))
         await writing[0]
         await check_finished(world, cluster, index, ledger)
 
