@@ -16,7 +16,7 @@ from miroir_cli.errors import Locked, MiroirError, NodeRefusal, NodeUnavailable,
 from miroir_cli.indexes.nodes import prepare_index, settings_of, wrong_settings
 from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
 from miroir_cli.migration.compare import Difference, as_written, compare
-from miroir_cli.migration.side import Limit, Side
+from miroir_cli.migration.side import Limit, Side, together
 from miroir_cli.model import IndexMap, Json, NodeName, ReplicaState
 from miroir_cli.replication.members import confirm
 from miroir_cli.replication.recover import recover
@@ -207,7 +207,7 @@ class Move:
     async def _compare_all(self, copy: Copy) -> None:
         """Compare the whole shard and write what differs to the target."""
         copy.cut = await self._cut()
-        wanted, found = await asyncio.gather(copy.source.keys(), copy.target.keys())
+        wanted, found = await together([copy.source.keys(), copy.target.keys()])
         await self._require_source(copy)
         copy.unsure = (await self._mend(copy, wanted | found)).keys
 
@@ -254,7 +254,7 @@ class Move:
         try:
             for wanted in copy.source.key_pages(keys):
                 await self._breathe(copy)
-                expected, found = await asyncio.gather(copy.source.documents(wanted), copy.target.documents(wanted))
+                expected, found = await together([copy.source.documents(wanted), copy.target.documents(wanted)])
                 page = compare(expected, found)
                 if page:
                     pages.append(page)

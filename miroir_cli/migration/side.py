@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from miroir_cli.errors import NodeUnavailable
 from miroir_cli.migration.compare import Reader
@@ -31,6 +31,9 @@ LARGEST_PAGE: Final = 5000
 TASK_PAGE: Final = 1000
 
 
+Answer = TypeVar("Answer")
+
+
 @dataclass(slots=True)
 class Limit:
     """How long requests may take at this moment: no longer than until `until`, when that is set (monotonic)."""
@@ -43,6 +46,16 @@ class Limit:
     @property
     def passed(self) -> bool:
         return self.until is not None and time.monotonic() >= self.until
+
+
+async def together(questions: Iterable[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Ask all at once. Raises the first error as it is, once no question is on its way any more."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(question) for question in questions]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in asked]
 
 
 class Side:

@@ -20,7 +20,7 @@ from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import Interrupted, MiroirError, NodeUnavailable
 from miroir_cli.indexes.nodes import wrong_settings
 from miroir_cli.migration.compare import Difference, compare
-from miroir_cli.migration.side import Limit, Side
+from miroir_cli.migration.side import Limit, Side, together
 from miroir_cli.migration.work import MAX_PAUSE
 from miroir_cli.model import Index, IndexMap, IndexUid, NodeName, ShardId
 from miroir_cli.replication.recover import recover
@@ -269,7 +269,7 @@ class _Checker:
         if not sides:
             raise MiroirError("no replica is in sync")
         await settle(self.cluster, index)
-        listed = await asyncio.gather(*(side.keys() for side in sides))
+        listed = await together(side.keys() for side in sides)
         everything = frozenset().union(*listed)
         keys = self._sampled(everything)
         if len(sides) == 1:
@@ -299,7 +299,7 @@ class _Checker:
         for page in sides[0].key_pages(keys):
             if sides[0].limit.until is None:
                 await self._throttle(len(page))
-            first, *others = await asyncio.gather(*(side.documents(page) for side in sides))
+            first, *others = await together(side.documents(page) for side in sides)
             for side, documents in zip(sides[1:], others, strict=True):
                 parts[side.client.name].append(compare(first, documents))
             self._count(len(page))

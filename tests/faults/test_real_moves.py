@@ -195,7 +195,8 @@ def killing_midway(server: Server) -> Callable[[Any], None]:
     return report
 
 
-# A question that is given up while its connection is being made leaves the socket to the garbage collector (httpcore).
+# Now and then a socket is left to the garbage collector when a server hangs. Its origin is not found: this hides a known
+# defect of ours or of a library, so that the rest of the test is still held to; take it out to look for it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("role", "moment"),
