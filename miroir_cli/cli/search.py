@@ -83,7 +83,7 @@ def search(
 
     async def command(console: Console) -> None:
         from miroir_cli.cli.hits import highlight_for_table, show_hits
-        from miroir_cli.search.scatter import SearchOptions
+        from miroir_cli.search.reading import SearchOptions
         from miroir_cli.search.scatter import search as search_index
 
         request = request_of(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.model import IndexMap, Json, NodeName, ReplicaState, ShardId
+from miroir_cli.search.reading import planner_of
 from miroir_cli.search.request import prepare
-from miroir_cli.search.scatter import planner_of
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster

@@ -17,7 +17,8 @@ from miroir_cli.errors import IndexNotFound, NodeRefusal, ReservedField, ShardUn
 from miroir_cli.model import NodeName, ReplicaState, ShardId
 from miroir_cli.node.client import NodeClient
 from miroir_cli.search.explain import explain
-from miroir_cli.search.scatter import SearchOptions, search
+from miroir_cli.search.reading import SearchOptions
+from miroir_cli.search.scatter import search
 from tests.oracle.world import UID, world
 
 SETTINGS = {"filterableAttributes": ["genre"], "sortableAttributes": ["pages"]}

@@ -1,0 +1,285 @@
+"""A read over the shards of an index: questions to its nodes, checked at the end, refusals in the client's words.
+
+Everything that reads more than one document goes this way: map, plan, all nodes at once, end check. Source of the end
+check: rule E1 of the protocol. What comes back is complete, or it says what is missing, or there is an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from miroir_cli.errors import (
+    AuthenticationFailed,
+    MiroirError,
+    NodeRefusal,
+    NodeUnavailable,
+    ShardUnavailable,
+    StateUnavailable,
+    TemporaryError,
+    UsageError,
+)
+from miroir_cli.model import IndexMap, NodeName, ReplicaState, ShardId
+from miroir_cli.search.gather import LATE_AFTER, Call, Gathered, gather
+from miroir_cli.search.plan import Planner
+from miroir_cli.search.refusal import in_the_clients_words, means_the_node
+
+if TYPE_CHECKING:
+    from miroir_cli.cluster import Cluster
+    from miroir_cli.node.client import NodeClient
+    from miroir_cli.search.merge import NodeAnswer
+
+Result = TypeVar("Result")
+
+TIMEOUT = 30.0
+"""Seconds after which a node that has not answered counts as failed."""
+
+ATTEMPTS = 5
+"""How often a read starts again, or asks for shards again, because the cluster changed under it."""
+
+SETTINGS_LAG = 0.2
+"""Seconds to wait before asking again when nodes disagree on whether a request is right."""
+
+NAMED = 10
+"""How many shards an error names."""
+
+Partial = Literal["error", "allow"]
+Question = Callable[["NodeClient", "tuple[ShardId, ...]"], Awaitable[dict[str, Any]]]
+Replay = Callable[["NodeClient"], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How a read deals with trouble; `partial` None takes the topology's word."""
+
+    partial: Partial | None = None
+    late_after: float = LATE_AFTER
+    timeout: float = TIMEOUT
+
+
+class Reader:
+    """One client's read of one index, from its first question to its answer.
+
+    `map` is the map by which the latest answers are valid. `replay` puts the client's own request to a node, for
+    the words of a refusal.
+    """
+
+    def __init__(
+        self, cluster: Cluster, uid: str, *, replay: Replay, options: SearchOptions, index_map: IndexMap
+    ) -> None:
+        self.cluster = cluster
+        self.uid = uid
+        self.options = options
+        self.map = index_map
+        self.rotation = cluster.rotation
+        self._replay_with = replay
+        self._failures: Mapping[NodeName, MiroirError] = {}
+
+    async def ask(
+        self, question: Question, shards: Sequence[ShardId] | None = None
+    ) -> tuple[list[NodeAnswer], tuple[ShardId, ...]]:
+        """Valid answers that share no shard, and those of `shards` (default: all) without one.
+
+        Raises `ShardUnavailable` for missing shards unless partial answers are allowed and there is some answer.
+        """
+        answers, missing = await self._ask(question, shards)
+        if missing and (self._partial() == "error" or not answers):
+            raise self._unavailable(missing)
+        return answers, missing
+
+    async def ask_all(self, question: Question, shards: Sequence[ShardId]) -> list[NodeAnswer]:
+        """Answers for all of `shards`, which other questions of this read were answered for. Never a part of them."""
+        answers, missing = await self._ask(question, shards)
+        if missing:
+            raise self._unavailable(missing)
+        return answers
+
+    async def let_a_node_refuse(self) -> Exception:
+        """The words of a node for a request with parts of a wrong type."""
+        refusal = await self._replay([name for name in self.map.nodes() if name in self.cluster.fleet])
+        if refusal is None:
+            return UsageError("the request has a part of a type that miroir cannot read")
+        return in_the_clients_words(refusal, self.map.index.settings)
+
+    async def _ask(
+        self, question: Question, shards: Sequence[ShardId] | None
+    ) -> tuple[list[NodeAnswer], tuple[ShardId, ...]]:
+        call = self._call(question)
+        kept: list[NodeAnswer] = []
+        for _ in range(ATTEMPTS):
+            found = await self._gather(call, _others(self.map, kept, shards))
+            answers = [*kept, *found.answers]
+            checked = await self._still_valid(answers)
+            if checked and not found.missing:
+                return answers, ()
+            fresh = await self.cluster.reload(self.uid)
+            if fresh.index != self.map.index:
+                raise _Changed
+            if checked and fresh.epoch == self.map.epoch:
+                return answers, found.missing
+            kept = [answer for answer in answers if _uninterrupted(answer, fresh, since=self.map.epoch)]
+            self.map = fresh
+        raise TemporaryError(
+            f"the shards of index `{self.uid}` moved {ATTEMPTS} times while it was searched",
+            hint="run the same search again",
+        )
+
+    async def _gather(self, call: Call, shards: Sequence[ShardId] | None) -> Gathered:
+        found = await gather(
+            planner_of(self.cluster, self.map),
+            call,
+            rotation=self.rotation,
+            shards=shards,
+            failures=self._failures,
+            late_after=self.options.late_after,
+        )
+        self._failures = found.failures
+        if found.refusal is not None:
+            raise await self._explain(found.refusal) from None
+        return found
+
+    def _call(self, question: Question) -> Call:
+        async def call(node: NodeName, shards: tuple[ShardId, ...]) -> dict[str, Any]:
+            try:
+                async with asyncio.timeout(self.options.timeout):
+                    return await question(self.cluster.fleet[node], shards)
+            except TimeoutError:
+                raise NodeUnavailable(
+                    f"node `{node}` did not answer within {self.options.timeout:g} s", node=node, sent=True
+                ) from None
+            except NodeRefusal as refusal:
+                if means_the_node(refusal):
+                    raise NodeUnavailable(f"node `{node}`: {refusal.message}", node=node, sent=True) from refusal
+                raise
+
+        return call
+
+    async def _still_valid(self, answers: Sequence[NodeAnswer]) -> bool:
+        used: dict[NodeName, list[ShardId]] = {}
+        for answer in answers:
+            used.setdefault(answer.node, []).extend(answer.shards)
+        try:
+            return await self.cluster.still_valid(self.map, used)
+        except StateUnavailable:
+            if self._partial() == "error":
+                raise
+            return True
+
+    async def _explain(self, refusal: NodeRefusal) -> Exception:
+        """What to raise for a refusal: the words of a node that was asked the client's own request.
+
+        Another node than the one that refused is asked, if there is one: if it accepts, the settings differ.
+        """
+        names = [name for name in self.map.nodes() if name in self.cluster.fleet and name not in self._failures]
+        others = [name for name in names if name != refusal.node]
+        replayed = await self._replay([*others, NodeName(refusal.node)])
+        return _Lagging(refusal) if replayed is None else in_the_clients_words(replayed, self.map.index.settings)
+
+    async def _replay(self, names: Sequence[NodeName]) -> NodeRefusal | None:
+        """The refusal of the first of the nodes that answers to the original request; None if it accepts it."""
+        problem: MiroirError | None = None
+        for name in names:
+            try:
+                await self._replay_with(self.cluster.fleet[name])
+            except NodeRefusal as refusal:
+                if not means_the_node(refusal):
+                    return refusal
+                problem = refusal
+            except (NodeUnavailable, AuthenticationFailed) as error:
+                problem = error
+            else:
+                return None
+        raise ShardUnavailable(f"no node of index `{self.uid}` answers", hint=problem.message if problem else None)
+
+    def _partial(self) -> Partial:
+        return self.options.partial or self.cluster.topology.cluster.partial
+
+    def _unavailable(self, missing: Sequence[ShardId]) -> ShardUnavailable:
+        why = "; ".join(sorted({error.message for error in self._failures.values()}))
+        return ShardUnavailable(
+            f"index `{self.uid}`: no in-sync replica answers for {_named(missing)}" + (f" ({why})" if why else ""),
+            hint="run `miroir status`, or search with `--partial allow`",
+        )
+
+
+async def read(
+    cluster: Cluster,
+    uid: str,
+    work: Callable[[Reader], Awaitable[Result]],
+    *,
+    replay: Replay,
+    options: SearchOptions | None = None,
+) -> Result:
+    """What `work` makes of a reader; it starts again, with a new reader, when the index changed under it.
+
+    Raises what `work` raises, `ShardUnavailable`, `NodeRefusal` in a node's own words, `IndexNotFound`, and
+    `TemporaryError` for an index that does not hold still.
+    """
+    cluster.rotation += 1
+    chosen = options or SearchOptions()
+    for attempt in range(ATTEMPTS):
+        try:
+            return await work(Reader(cluster, uid, replay=replay, options=chosen, index_map=await cluster.map(uid)))
+        except _Changed:
+            await cluster.reload(uid)
+        except _Lagging as lag:
+            if attempt:
+                raise in_the_clients_words(lag.refusal) from None
+            await asyncio.sleep(SETTINGS_LAG)
+            await cluster.reload(uid)
+    raise TemporaryError(
+        f"index `{uid}` changed {ATTEMPTS} times while it was searched", hint="run the same search again"
+    )
+
+
+class _Changed(Exception):
+    """The index is not what the read was prepared for."""
+
+
+class _Lagging(Exception):
+    """One node refuses what another accepts: they have different settings for the moment."""
+
+    def __init__(self, refusal: NodeRefusal) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+def planner_of(cluster: Cluster, index_map: IndexMap) -> Planner:
+    """The planner of a map, kept as long as the map is."""
+    key = f"search/{index_map.index.uid}"
+    kept = cluster.session.get(key)
+    if isinstance(kept, tuple) and kept[0] is index_map:
+        found: Planner = kept[1]
+        return found
+    planner = Planner(index_map, cluster.topology.groups())
+    cluster.session[key] = (index_map, planner)
+    return planner
+
+
+def _named(shards: Sequence[ShardId]) -> str:
+    shown = ", ".join(map(str, shards[:NAMED]))
+    more = f" and {len(shards) - NAMED} more" if len(shards) > NAMED else ""
+    return f"shard{'s' if len(shards) > 1 else ''} {shown}{more}"
+
+
+def _others(
+    index_map: IndexMap, answers: Iterable[NodeAnswer], wanted: Sequence[ShardId] | None
+) -> Sequence[ShardId] | None:
+    """Those of the wanted shards without an answer; None for all shards of the index."""
+    answered = {shard for answer in answers for shard in answer.shards}
+    if not answered:
+        return wanted
+    shards = map(ShardId, range(index_map.index.shards)) if wanted is None else wanted
+    return [shard for shard in shards if shard not in answered]
+
+
+def _uninterrupted(answer: NodeAnswer, fresh: IndexMap, *, since: int) -> bool:
+    """Whether every replica that the answer came from has been in sync since the epoch of the older map."""
+    serving = {
+        replica.shard
+        for replica in fresh.replicas
+        if replica.node == answer.node and replica.state is ReplicaState.SERVING and replica.since <= since
+    }
+    return serving.issuperset(answer.shards)
