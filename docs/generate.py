@@ -51,6 +51,7 @@ MANAGED_SETTINGS = {
     "filterableAttributes": "gets miroir's shard marker added on the nodes, hidden from every answer",
     "rankingRules": "gets `<primary key>:asc` added as the last rule on the nodes (not with `--no-tie-break`), hidden",
     "faceting": "`maxValuesPerFacet` is raised on the nodes; your value is applied when the answers are merged",
+    "pagination": "`maxTotalHits` is raised on the nodes; your value is applied when the answers are merged",
     "displayedAttributes": "what the merge has to read is displayed on the nodes as well, and cut from every answer",
     "nonSeparatorTokens": "must not use one of the six signs that spell shard numbers",
     "dictionary": "must not use one of the six signs that spell shard numbers",

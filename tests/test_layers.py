@@ -69,6 +69,8 @@ PURE = (
     "search/rank.py",
     "search/merge.py",
     "search/facets.py",
+    "search/facet_values.py",
+    "search/distinct.py",
     "search/geo.py",
     "migration/step.py",
     "migration/shard.py",

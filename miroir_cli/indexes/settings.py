@@ -1,9 +1,9 @@
 """Index settings: what the user wrote, what the nodes get on top of it, and back again. Pure.
 
-On the nodes an index has three things that a user never sees: the shard marker among the filterable attributes, the
-primary key as the last ranking rule (one order of equal hits on every replica), and a raised `maxValuesPerFacet` (the
-merge cuts to the user's value). Where the user restricts the displayed attributes, those that the merge must read
-(primary key, sort values, `_geo`) are displayed on the nodes as well and cut from every answer.
+On the nodes an index has things that a user never sees: the shard marker among the filterable attributes, the primary
+key as the last ranking rule (one order of equal hits on every replica), and raised `maxValuesPerFacet` and
+`maxTotalHits` (the merge cuts to the user's values). Where the user restricts the displayed attributes, those that the
+merge must read (primary key, sort values, `_geo`) are displayed on the nodes as well and cut from every answer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from typing import Any, Literal
 import msgspec
 
 from miroir_cli.errors import ReservedField, SettingsInvalid
-from miroir_cli.model import RESERVED_PREFIX, SHARD_DIGITS, SHARD_FIELD, Json
+from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, SHARD_DIGITS, SHARD_FIELD, Json
 
 NODE_MAX_VALUES_PER_FACET = 1_000_000
 """What the nodes are told, so that no value is cut before the merge."""
 
+NODE_MAX_TOTAL_HITS = 1_000_000
+"""What the nodes are told: the merge may need more hits of a node than a client can ask for."""
+
 DEFAULT_MAX_VALUES_PER_FACET = 100
+DEFAULT_MAX_TOTAL_HITS = 1000
 
 SHARD_FILTER: Json = {
-    "attributePatterns": [SHARD_FIELD],
+    "attributePatterns": [SHARD_FIELD, ABSENT_FIELD],
     "features": {"facetSearch": False, "filter": {"equality": True, "comparison": False}},
 }
 
@@ -200,6 +204,7 @@ def to_node(user: Json, *, primary_key: str, tie_break: bool, default_rules: Seq
         **_in_full(_Faceting, user.get("faceting") or {}),
         "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET,
     }
+    node["pagination"] = {"maxTotalHits": NODE_MAX_TOTAL_HITS}
     displayed = user.get("displayedAttributes")
     if displayed is not None and "*" not in displayed:
         node["displayedAttributes"] = [*displayed, *widened(user, primary_key=primary_key)]
@@ -269,6 +274,8 @@ def from_node(found: Json, user: Json, *, primary_key: str, tie_break: bool) -> 
     limit = (user.get("faceting") or {}).get("maxValuesPerFacet")
     faceting["maxValuesPerFacet"] = DEFAULT_MAX_VALUES_PER_FACET if limit is None else limit
     shown["faceting"] = faceting
+    most = (user.get("pagination") or {}).get("maxTotalHits")
+    shown["pagination"] = {"maxTotalHits": DEFAULT_MAX_TOTAL_HITS if most is None else most}
     shown["displayedAttributes"] = user.get("displayedAttributes") or ["*"]
     return shown
 

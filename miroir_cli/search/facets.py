@@ -11,12 +11,12 @@ frequent first, equal counts by descending value.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from miroir_cli.model import RESERVED_PREFIX, Json
+from miroir_cli.search.facet_values import facet_values, normalise, number_text
 
 Order = Literal["alpha", "count"]
 Counts = dict[str, int]
@@ -65,22 +65,60 @@ def facet_answer(answer: Json, candidates: int) -> FacetAnswer:
     )
 
 
-def merge_facets(answers: Sequence[FacetAnswer], rules: FacetRules) -> tuple[dict[str, Counts], dict[str, Any]]:
-    """`facetDistribution` and `facetStats` of the whole, attributes in the order of their names."""
-    candidates = sum(answer.candidates for answer in answers)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFacets:
+    """Facets counted here, from documents: of each attribute the (numbers, strings)."""
+
+    values: Mapping[str, tuple[Counts, Counts]]
+    stats: Mapping[str, Mapping[str, float]]
+    candidates: int
+
+
+NO_DOCUMENTS = DocumentFacets(values={}, stats={}, candidates=0)
+
+
+def facets_of(documents: Sequence[Json], names: Iterable[str]) -> DocumentFacets:
+    """The facets that a node counts for these documents."""
+    values: dict[str, tuple[Counts, Counts]] = {}
+    stats: dict[str, dict[str, float]] = {}
+    for name in names:
+        numbers: dict[float, int] = {}
+        strings: dict[str, tuple[str, int]] = {}
+        for found in (facet_values(document, name) for document in documents):
+            for number in found.numbers:
+                numbers[number] = numbers.get(number, 0) + 1
+            for key, original in found.strings.items():
+                spelled, count = strings.get(key, (original, 0))
+                strings[key] = (spelled, count + 1)
+        texts = {number_text(number): count for number, count in numbers.items()}
+        values[name] = (texts, dict(strings.values()))
+        if numbers:
+            stats[name] = {"min": min(numbers), "max": max(numbers)}
+    return DocumentFacets(values=values, stats=stats, candidates=len(documents))
+
+
+def merge_facets(
+    answers: Sequence[FacetAnswer], rules: FacetRules, documents: DocumentFacets = NO_DOCUMENTS
+) -> tuple[dict[str, Counts], dict[str, Any]]:
+    """`facetDistribution` and `facetStats` of the whole, attributes in the order of their names.
+
+    `documents` are counted in addition to what the nodes counted.
+    """
+    candidates = sum(answer.candidates for answer in answers) + documents.candidates
     distribution = {
         name: merge_values(
-            [_split(answer, name, rules.order(name)) for answer in answers if name in answer.distribution],
+            [
+                *(_split(answer, name, rules.order(name)) for answer in answers if name in answer.distribution),
+                *([documents.values[name]] if name in documents.values else []),
+            ],
             order=rules.order(name),
             candidates=candidates,
             max_values=rules.max_values,
         )
-        for name in _attributes(answer.distribution for answer in answers)
+        for name in attributes([answer.distribution for answer in answers] + [documents.values])
     }
-    stats = {
-        name: merge_stats([answer.stats[name] for answer in answers if name in answer.stats])
-        for name in _attributes(answer.stats for answer in answers)
-    }
+    parts = [*(answer.stats for answer in answers), documents.stats]
+    stats = {name: merge_stats([part[name] for part in parts if name in part]) for name in attributes(parts)}
     return distribution, stats
 
 
@@ -88,7 +126,8 @@ def merge_stats(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {"min": min(each["min"] for each in stats), "max": max(each["max"] for each in stats)}
 
 
-def _attributes(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+def attributes(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names in any of the parts, without miroir's own, in order."""
     return sorted({name for part in parts for name in part if not name.startswith(RESERVED_PREFIX)})
 
 
@@ -162,10 +201,3 @@ def _sum_strings(parts: Sequence[Counts]) -> dict[str, tuple[str, int]]:
             seen = total.get(key)
             total[key] = (value, count) if seen is None else (seen[0], seen[1] + count)
     return total
-
-
-def normalise(text: str) -> str:
-    """A string as Meilisearch compares facet and sort values: trimmed, compatibility decomposed, lower case."""
-    if text.isascii():
-        return text.strip().lower()
-    return unicodedata.normalize("NFKD", text.strip()).lower()

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import UsageError
-from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_answer, merge_facets, normalise
+from miroir_cli.search.facets import NO_DOCUMENTS, DocumentFacets, FacetRules, facet_answer, merge_facets
 from miroir_cli.search.rank import Hit, rank_keys
-from miroir_cli.search.view import show, values_of
+from miroir_cli.search.view import show
 
 if TYPE_CHECKING:
     from miroir_cli.model import Index, NodeName, ShardId
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 
 _PAGINATION = ("limit", "offset", "estimatedTotalHits", "hitsPerPage", "page", "totalPages", "totalHits")
 _FACETS = ("facetDistribution", "facetStats")
-_ALL_VALUES = 2**62
+
+Facets = tuple[dict[str, dict[str, int]], dict[str, Any]]
+"""`facetDistribution` and `facetStats`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,138 +51,77 @@ def merge(
     `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`).
     Raises `UsageError` when the answers cannot be merged exactly.
     """
-    ordered = sorted(answers, key=lambda answer: answer.shards)
-    total = sum(answer.total for answer in ordered)
-    hits = _ordered_hits(prepared, ordered, index, total)
-    if prepared.distinct and len(ordered) > 1:
-        hits, total = _distinct(prepared, ordered, hits, prepared.distinct)
-    window = prepared.window
-    hits = hits[: window.needed]
-    if counted is not None:
-        total = _counted(counted, hits, prepared.distinct)
-    hits = hits[window.skip : window.skip + window.take]
-    return _assemble(prepared, ordered, hits=[show(hit, prepared.view) for hit in hits], total=total)
+    found = ordered_hits(prepared, answers, index)[: prepared.window.needed]
+    counting = answers if counted is None else counted
+    total = sum(answer.total for answer in counting)
+    facets = merged_facets(counting, prepared.facets) if prepared.facets else None
+    return assemble(prepared, answers, found, total=total, facets=facets)
 
 
 def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
     """Whether matching documents must be counted apart, because how many a node counts depends on how far it looked.
 
     One node that has found enough hits above a threshold counts those below as well, but some of these nodes may have
-    gone on looking. With `distinct`, one node leaves out the documents that share a value with the hits it found.
+    gone on looking.
     """
-    if prepared.window.pages or len(answers) < 2:
+    if prepared.window.pages or len(answers) < 2 or not prepared.threshold:
         return False
-    if prepared.original.get("distinct"):
-        return True
     found = [len(answer.hits) for answer in answers]
-    return prepared.threshold and sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
+    return sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
 
 
-def _counted(counts: Sequence[NodeAnswer], hits: Sequence[Hit], distinct: str | None) -> int:
-    """What one node counts that stopped after `hits`."""
-    total = sum(count.total for count in counts)
-    if distinct is None:
-        return total
-    often: dict[str, int] = {}
-    for count in counts:
-        for value, documents in count.body.get("facetDistribution", {}).get(distinct, {}).items():
-            key = normalise(value)
-            often[key] = often.get(key, 0) + documents
-    shown = {value for hit in hits for value in map(_facet_text, values_of(hit, distinct)) if value in often}
-    return total - sum(often[value] - 1 for value in shown)
-
-
-def _facet_text(value: Any) -> str:
-    """A value as the key that Meilisearch gives it among the facets."""
-    comparable = _comparable(value)
-    if not isinstance(comparable, float):
-        return str(comparable)
-    return str(int(comparable)) if comparable.is_integer() else repr(comparable)
-
-
-def _ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, total: int) -> list[Hit]:
+def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index) -> list[Hit]:
     """All hits in the order of one node. Equal ones stand by primary key, or as the nodes sent them where the
     index has no tie-break (then also the nodes' lists are not ordered by it)."""
     if len(answers) == 1:
         return answers[0].hits
-    hits = [hit for answer in answers for hit in answer.hits]
+    ordered = _by_shard(answers)
+    hits = [hit for answer in ordered for hit in answer.hits]
+    total = sum(answer.total for answer in ordered)
     keys = rank_keys(hits, primary_key=prepared.primary_key, candidates=total)
     if not index.tie_break:
         keys = [key[:-1] for key in keys]
     return [hits[place] for place in sorted(range(len(hits)), key=keys.__getitem__)]
 
 
-def _distinct(
-    prepared: Prepared, answers: Sequence[NodeAnswer], hits: list[Hit], attribute: str
-) -> tuple[list[Hit], int]:
-    """The hits without those whose value a better one has, and how many such documents there are.
+def merged_facets(answers: Sequence[NodeAnswer], rules: FacetRules, documents: DocumentFacets = NO_DOCUMENTS) -> Facets:
+    """What the nodes counted, and `documents` that were counted here."""
+    return merge_facets([facet_answer(answer.body, answer.total) for answer in _by_shard(answers)], rules, documents)
 
-    Exact for one value a document: what a node left out has the value of a hit that it kept. A hit of several values
-    that falls away here may have pushed out others on its node, so that is refused.
+
+def assemble(
+    prepared: Prepared,
+    answers: Sequence[NodeAnswer],
+    hits: Sequence[Hit],
+    *,
+    total: int,
+    facets: Facets | None,
+) -> dict[str, Any]:
+    """The first node's body with everything replaced that is not its own affair; the keys keep their order.
+
+    `hits` are all up to the end of the window, of which the client gets its part.
     """
-    kept: list[Hit] = []
-    seen: set[Any] = set()
-    for hit in hits:
-        values = set(map(_comparable, values_of(hit, attribute))) - {None}
-        if not values & seen:
-            seen |= values
-            kept.append(hit)
-        elif len(values) > 1:
-            raise UsageError(
-                f"`distinct` by `{attribute}` cannot be merged exactly: documents have several values in it",
-                hint="use an attribute with one value a document",
-            )
-    if prepared.counts_values:
-        return kept, _count_distinct(answers, attribute)
-    return kept, sum(answer.total for answer in answers) - (len(hits) - len(kept))
-
-
-def _comparable(value: Any) -> Any:
-    """A value as Meilisearch tells distinct ones apart; None for what it does not count as one."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return float(value)
-    return normalise(value) if isinstance(value, str) else None
-
-
-def _count_distinct(answers: Sequence[NodeAnswer], attribute: str) -> int:
-    """Different values over all nodes, and on each node the documents without one."""
-    parts = [facet_answer(answer.body, answer.total) for answer in answers]
-    everything = FacetRules(max_values=_ALL_VALUES, orders={})
-    return _values(parts, attribute, everything) + sum(
-        part.candidates - _values([part], attribute, everything) for part in parts
-    )
-
-
-def _values(parts: Sequence[FacetAnswer], attribute: str, rules: FacetRules) -> int:
-    distribution, _ = merge_facets(parts, rules)
-    return len(distribution.get(attribute, ()))
-
-
-def _assemble(prepared: Prepared, answers: Sequence[NodeAnswer], *, hits: list[Hit], total: int) -> dict[str, Any]:
-    """The first node's body with everything replaced that is not its own affair; the keys keep their order."""
-    first = answers[0].body
+    ordered = _by_shard(answers)
+    window = prepared.window
+    page = hits[window.skip : window.skip + window.take]
     body: dict[str, Any] = {}
-    for key, value in first.items():
+    for key, value in ordered[0].body.items():
         if key == "hits":
-            body[key] = hits
+            body[key] = [show(hit, prepared.view) for hit in page]
         elif key == "processingTimeMs":
             body[key] = max(_numbers(answers, key))
         elif key in _PAGINATION:
-            body.update(prepared.window.totals(total))
+            body.update(window.totals(total))
         elif key not in _FACETS:
             body[key] = value
-        elif prepared.facets is not None:
-            _add_facets(body, answers, prepared.facets)
+        elif facets is not None:
+            body["facetDistribution"], body["facetStats"] = facets
     return body
+
+
+def _by_shard(answers: Sequence[NodeAnswer]) -> list[NodeAnswer]:
+    return sorted(answers, key=lambda answer: answer.shards)
 
 
 def _numbers(answers: Sequence[NodeAnswer], key: str) -> Iterable[int]:
     return (int(answer.body.get(key, 0)) for answer in answers)
-
-
-def _add_facets(body: dict[str, Any], answers: Sequence[NodeAnswer], rules: FacetRules) -> None:
-    if "facetDistribution" not in body:
-        parts = [facet_answer(answer.body, answer.total) for answer in answers]
-        body["facetDistribution"], body["facetStats"] = merge_facets(parts, rules)

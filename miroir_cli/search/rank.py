@@ -38,7 +38,7 @@ def rank_keys(hits: Sequence[Hit], *, primary_key: str, candidates: int) -> list
     hide and for pinned hits.
     """
     details = [hit.get(DETAILS) or {} for hit in hits]
-    identities = [_identity(hit, primary_key) for hit in hits]
+    identities = [identity(hit, primary_key) for hit in hits]
     columns: list[Column] = []
     for name, _ in _rules(details):
         rule = geo_rule(name)
@@ -174,7 +174,8 @@ def _candidates(total: int, ranked_here: int, *, first_rule: bool) -> int:
     return ranked_here
 
 
-def _identity(hit: Hit, primary_key: str) -> Key:
+def identity(hit: Hit, primary_key: str) -> Key:
+    """The place of a document by its primary key: numbers before texts."""
     value = hit.get(primary_key)
     if value is None and "." in primary_key:
         value = next(iter(values_of(hit, primary_key)), None)

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from miroir_cli.errors import NodeRefusal
-from miroir_cli.model import SHARD_FIELD, Json
+from miroir_cli.model import RESERVED_PREFIX, Json
 
-_LISTED = re.compile(rf"`{SHARD_FIELD}`, |, `{SHARD_FIELD}`|(?<=`){SHARD_FIELD}, |, {SHARD_FIELD}(?=[`,])")
-_ALONE = re.compile(rf"Available filterable attributes? patterns are: `{SHARD_FIELD}`\.")
+_OWN = rf"{RESERVED_PREFIX}\w+"
+_LISTED = re.compile(rf"`{_OWN}`, |, `{_OWN}`|(?<=`){_OWN}, |(?<=, ){_OWN}, |, {_OWN}(?=[`,])")
+_ALONE = re.compile(rf"Available filterable attributes? patterns are: `{_OWN}(?:`?, `?{_OWN})*`\.")
 _HIDING = re.compile(
     r"Available (?P<kind>sortable attributes|searchable attributes|(?<=distinct attribute\. Available )filterable "
     r"attributes patterns) are: `(?P<names>[^`]*)`\."
@@ -34,7 +35,7 @@ def means_the_node(refusal: NodeRefusal) -> bool:
     miroir gave it. It cannot be relied on then."""
     if refusal.node_code == "index_not_found":
         return True
-    return f"ttribute `{SHARD_FIELD}`" in refusal.message
+    return f"ttribute `{RESERVED_PREFIX}" in refusal.message
 
 
 def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> NodeRefusal:
@@ -51,8 +52,8 @@ def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> 
 
 
 def clean_message(message: str, settings: Json | None = None) -> str:
-    """A node's message with miroir's marker, and names that the user does not display, taken out of its lists."""
-    if SHARD_FIELD in message:
+    """A node's message with names of miroir's own, and those that the user does not display, taken out of its lists."""
+    if RESERVED_PREFIX in message:
         message = _LISTED.sub("", _ALONE.sub(_NONE_CONFIGURED, message))
     displayed = (settings or {}).get("displayedAttributes")
     if displayed is None or "*" in displayed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import UsageError
+from miroir_cli.search.distinct_answer import answer_distinct
 from miroir_cli.search.merge import merge, needs_count
 from miroir_cli.search.reading import Reader, SearchOptions, read
 from miroir_cli.search.request import prepare
@@ -42,14 +42,13 @@ async def _search(reader: Reader, request: Json) -> dict[str, Any]:
         return await client.search(reader.uid, prepared.for_count(shards), timeout=reader.options.timeout)
 
     answers, missing = await reader.ask(ask)
-    if prepared.unmergeable and len(answers) > 1:
-        raise UsageError(
-            f"cannot be merged exactly over several nodes: {prepared.unmergeable}", hint="leave one of them out"
-        )
-    counted = None
-    if needs_count(prepared, answers):
-        counted = await reader.ask_all(count, [shard for answer in answers for shard in answer.shards])
-    body = merge(prepared, answers, reader.map.index, counted=counted)
+    if prepared.distinct and len(answers) > 1 and (prepared.window.needed or prepared.window.pages):
+        body = await answer_distinct(reader, prepared, answers)
+    else:
+        counted = None
+        if needs_count(prepared, answers):
+            counted = await reader.ask_all(count, [shard for answer in answers for shard in answer.shards])
+        body = merge(prepared, answers, reader.map.index, counted=counted)
     if missing:
         body["partial"] = True
         body["missingShards"] = list(missing)

@@ -43,6 +43,22 @@ def test_max_total_hits_bounds_the_hits_and_not_the_total(server: Server) -> Non
     assert [hit["id"] for hit in index.search(offset=3)["hits"]] == [3]
 
 
+def test_texts_without_a_character_are_one_value_among_the_hits_of_a_distinct_that_was_asked_for(
+    server: Server,
+) -> None:
+    documents: list[dict[str, Any]] = [{"id": n, "kind": ["", "a", " ", "", None, "A", "", []][n]} for n in range(8)]
+    settings = {"filterableAttributes": ["kind"], "rankingRules": ["id:asc"]}
+    index = server.index(documents, settings)
+    answer = index.search(distinct="kind", facets=["kind"])
+    assert [hit["id"] for hit in answer["hits"]] == [0, 1, 4, 7]
+    assert (answer["estimatedTotalHits"], answer["facetDistribution"]) == (4, {"kind": {"a": 1}})
+    first = index.search(distinct="kind", limit=3)
+    assert ([hit["id"] for hit in first["hits"]], first["estimatedTotalHits"]) == ([0, 1], 6)
+    index.succeed("PATCH", "/settings", {"distinctAttribute": "kind"})
+    by_default = index.search()
+    assert [hit["id"] for hit in by_default["hits"]] == [0, 1, 2, 3, 4, 6, 7]
+
+
 @pytest.mark.parametrize(
     ("sort", "expected"),
     [

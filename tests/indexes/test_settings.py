@@ -8,6 +8,7 @@ import pytest
 
 from miroir_cli.errors import ReservedField, SettingsInvalid
 from miroir_cli.indexes.settings import (
+    NODE_MAX_TOTAL_HITS,
     NODE_MAX_VALUES_PER_FACET,
     SHARD_FILTER,
     diff,
@@ -66,6 +67,7 @@ def test_nodes_get_the_marker_the_last_rule_and_every_facet_value() -> None:
     assert node["filterableAttributes"] == [SHARD_FILTER, "genre"]
     assert node["rankingRules"] == [*DEFAULT_RULES, "id:asc"]
     assert node["faceting"] == {"sortFacetValuesBy": {"*": "count"}, "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET}
+    assert node["pagination"] == {"maxTotalHits": NODE_MAX_TOTAL_HITS}
     assert node["displayedAttributes"] is None
 
 
@@ -96,6 +98,7 @@ def test_what_the_merge_reads_is_displayed_on_the_nodes() -> None:
         {},
         {"filterableAttributes": ["genre"], "displayedAttributes": ["title"], "rankingRules": ["words", "typo"]},
         {"faceting": {"maxValuesPerFacet": 7}, "rankingRules": ["words", "id:asc"]},
+        {"pagination": {"maxTotalHits": 7}},
     ],
 )
 def test_a_user_sees_nothing_of_it(user: dict[str, Any]) -> None:
@@ -104,6 +107,7 @@ def test_a_user_sees_nothing_of_it(user: dict[str, Any]) -> None:
     assert shown["rankingRules"] == user.get("rankingRules", DEFAULT_RULES)
     assert shown["displayedAttributes"] == user.get("displayedAttributes", ["*"])
     assert shown["faceting"]["maxValuesPerFacet"] == user.get("faceting", {}).get("maxValuesPerFacet", 100)
+    assert shown["pagination"] == user.get("pagination", {"maxTotalHits": 1000})
     assert "_miroir" not in str(shown)
 
 

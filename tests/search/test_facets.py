@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_rules, merge_facets, normalise, split_numbers
+from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_rules, facets_of, merge_facets, split_numbers
 
 ALPHA = FacetRules(max_values=100, orders={})
 COUNT = FacetRules(max_values=100, orders={"*": "count"})
@@ -93,5 +93,25 @@ def test_rules_are_the_users_with_meilisearchs_defaults() -> None:
     assert (rules.max_values, rules.order("a"), rules.order("b")) == (0, "alpha", "count")
 
 
-def test_values_are_compared_trimmed_decomposed_and_in_lower_case() -> None:
-    assert normalise("  Ｆｕｌｌ ÉTÉ ") == "full e\u0301te\u0301"
+def test_documents_are_counted_as_a_node_counts_them() -> None:
+    documents: list[dict[str, Any]] = [
+        {"color": "Red", "price": 3, "dog": {"name": "Rex"}},
+        {"color": ["red", "blue", "RED"], "price": [3.0, 2.5, "3"], "dog": [{"name": "Rex"}, {"name": "Ida"}]},
+        {"color": None, "price": "", "dog": []},
+    ]
+    found = facets_of(documents, ["color", "dog.name", "price", "rare"])
+    assert found.values == {
+        "color": ({}, {"Red": 2, "blue": 1}),
+        "dog.name": ({}, {"Rex": 2, "Ida": 1}),
+        "price": ({"3": 2, "2.5": 1}, {"3": 1}),
+        "rare": ({}, {}),
+    }
+    assert (found.stats, found.candidates) == ({"price": {"min": 2.5, "max": 3.0}}, 3)
+
+
+def test_documents_add_to_what_the_nodes_counted() -> None:
+    local = facets_of([{"f": text} for text in ("RED", 7)], ["f", "g"])
+    distribution, stats = merge_facets([answer({"red": 2, "blue": 1})], ALPHA, local)
+    assert distribution == {"f": {"7": 1, "blue": 1, "red": 3}, "g": {}}
+    assert list(distribution["f"]) == ["7", "blue", "red"]
+    assert stats == {"f": {"min": 7.0, "max": 7.0}}

@@ -26,6 +26,13 @@ def refusal(message: str, code: str = "invalid_search_filter") -> NodeRefusal:
             "Pattern `x` is not filterable. Available filterable attributes patterns are: `_miroir_shard`.",
             "Pattern `x` is not filterable. This index does not have configured filterable attributes.",
         ),
+        ("patterns are: `_miroir_none`, `_miroir_shard`, `genre`.", "patterns are: `genre`."),
+        ("patterns are: `_geo, _miroir_none, _miroir_shard, genre`.", "patterns are: `_geo, genre`."),
+        ("patterns are: `a, _miroir_none, _miroir_shard`.", "patterns are: `a`."),
+        (
+            "Available filterable attributes patterns are: `_miroir_none, _miroir_shard`.",
+            "This index does not have configured filterable attributes.",
+        ),
         ("nothing of ours", "nothing of ours"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import facet_counts, filters
 from .errors import EngineError
+from .fields import MATCH, walk
 from .geo import distance
 from .matches import Matcher, formatted
 from .query import read_query
@@ -42,6 +43,8 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
     skip, take = _window(request)
     limit = min(skip + take, index.settings["pagination"]["maxTotalHits"])
     ranked = _ranked(index, checked, limit)
+    if request.distinct is not None:
+        _drop_blanks(index, ranked, request.distinct)
     page = ranked.hits[skip : skip + take]
     matcher = Matcher(index, checked.query, field_scope(index, request.attributes_to_search_on))
     hits = [_hit(index, checked, matcher, number, details) for number, details in page]
@@ -70,6 +73,26 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
 def found_documents(index: Index, request: SearchRequest) -> int:
     """Return all documents that a search would count."""
     return _ranked(index, _check(index, request), 0).candidates
+
+
+def _drop_blanks(index: Index, ranked: Ranked, name: str) -> None:
+    """Drop all hits but one whose distinct field holds a text without any character.
+
+    Meilisearch looks at the fields of the hits once more when the distinct field comes from the request; such texts,
+    which are no facet values, are equal there.
+    """
+    kept, seen = [], False
+    for number, details in ranked.hits:
+        blank = any(
+            field == name and isinstance(value, str) and not value.strip()
+            for field, value, _ in walk(index.document(number), lambda _: MATCH)
+        )
+        if blank and seen:
+            ranked.candidates &= ~(1 << number)
+        else:
+            kept.append((number, details))
+        seen = seen or blank
+    ranked.hits = kept
 
 
 def _window(request: SearchRequest) -> tuple[int, int]:
