@@ -28,6 +28,7 @@ from miroir_cli.search.facets import FacetRules, attributes, facet_answer, facet
 from miroir_cli.search.filters import shard_filter
 from miroir_cli.search.merge import Facets, NodeAnswer, assemble, merged_facets, ordered_hits
 from miroir_cli.search.rank import Hit, identity
+from miroir_cli.search.whole_facets import too_many_values, whole_facets
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json, ShardId
@@ -115,9 +116,15 @@ class _Rounds:
         taken = frozenset[Value]().union(*chosen.values)
         by_filter = self.distinct.filterable and not (facets and chosen.dropped)
         if by_filter and not await self._any(numbers_like(attribute, taken)):
-            counted = await self._counted(only=without(attribute, taken))  # those without a value among them
+            only = without(attribute, taken)
+            counted = await self._counted(only=only)  # those without a value among them
             total = sum(map(bool, chosen.values)) + _sum(counted) - len(chosen.dropped)
-            return total, await self._facets(chosen.valued, counted, counted)
+            if facets is None:
+                return total, None
+            listed = await self._listed(counted, only=only)
+            if listed is None:
+                raise too_many_values(self.reader, self.prepared.listed)
+            return total, await self._facets(chosen.valued, counted, listed)
         if facets is None and (not self.distinct.filterable or _sum(self.answers) > self.most_read):
             fallen = sum(len(answer.hits) for answer in self.answers) - len(chosen.shown)
             return _sum(self.answers) - fallen, None  # an estimate: no filter finds what shares a value with a hit
@@ -127,11 +134,12 @@ class _Rounds:
         """As one node counts that was asked for a page: one document of each value."""
         attribute = self.distinct.attribute
         if self.prepared.facets is None and self.distinct.filterable:
-            every = await self._counted(facets=[attribute])
+            counted = await self._counted(facets=[attribute])
+            every = await self._listed(counted, facets=[attribute]) or []
             empty = _sum(await self._counted(facets=[], only=has_no_value(attribute)))
             found = [facet_answer(answer.body, answer.total) for answer in every]
             times = sum(sum(part.distribution.get(attribute, {}).values()) for part in found)
-            if times + empty == _sum(every):  # no document has several values
+            if every and times + empty == _sum(every):  # no document has several values
                 different = len(merge_facets(found, _EVERY_VALUE)[0].get(attribute, ()))
                 return different + empty - len(chosen.dropped), None
         return await self._read(chosen, Rest.FIRST)
@@ -188,6 +196,19 @@ class _Rounds:
             return await self._search(client, self.prepared.for_count(shards, facets=facets, only=only))
 
         return await self.reader.ask_all(count, self.shards)
+
+    async def _listed(
+        self, counted: Sequence[NodeAnswer], *, facets: Sequence[str] | None = None, only: str = ""
+    ) -> list[NodeAnswer] | None:
+        """The answers of `_counted`, or others, with whole facets; all values of those named in `facets`."""
+        return await whole_facets(
+            self.reader,
+            counted,
+            lambda shards: self.prepared.for_count(shards, facets=facets, only=only),
+            self.prepared.facets or _EVERY_VALUE,
+            limit=self.prepared.listed,
+            every=facets is not None,
+        )
 
     async def _any(self, only: str | None) -> bool:
         return only is not None and _sum(await self._counted(facets=[], only=only)) > 0

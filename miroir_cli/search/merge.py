@@ -44,17 +44,23 @@ class NodeAnswer:
 
 
 def merge(
-    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: Sequence[NodeAnswer] | None = None
+    prepared: Prepared,
+    answers: Sequence[NodeAnswer],
+    index: Index,
+    *,
+    counted: Sequence[NodeAnswer] | None = None,
+    listed: Sequence[NodeAnswer] | None = None,
 ) -> dict[str, Any]:
     """The body for the client. The answers must not share a shard; they are used up.
 
-    `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`).
+    `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`),
+    `listed` those with whole facets, where those of the nodes are cut short (`whole_facets.py`).
     Raises `UsageError` when the answers cannot be merged exactly.
     """
     found = ordered_hits(prepared, answers, index)[: prepared.window.needed]
     counting = answers if counted is None else counted
     total = sum(answer.total for answer in counting)
-    facets = merged_facets(counting, prepared.facets) if prepared.facets else None
+    facets = merged_facets(listed or counting, prepared.facets) if prepared.facets else None
     return assemble(prepared, answers, found, total=total, facets=facets)
 
 

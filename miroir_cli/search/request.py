@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from miroir_cli.errors import ReservedField, UsageError
-from miroir_cli.indexes.settings import widened
+from miroir_cli.indexes.settings import node_max_values, widened
 from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, Index, Json, ShardId
 from miroir_cli.search.distinct import Distinct
 from miroir_cli.search.facets import FacetRules, facet_rules
@@ -58,23 +58,31 @@ class Prepared:
     facets: FacetRules | None
     distinct: Distinct | None
     threshold: bool
+    listed: int
+    """How many values of a facet a node lists."""
 
     def for_shards(self, shards: Iterable[ShardId]) -> dict[str, Any]:
         """The body for one node that answers for `shards`."""
         return {**self.body, "filter": [*self.filters, shard_filter(shards)]}
 
     def for_count(
-        self, shards: Iterable[ShardId], *, facets: Sequence[str] | None = None, only: str = ""
+        self,
+        shards: Iterable[ShardId],
+        *,
+        facets: Sequence[str] | None = None,
+        only: str = "",
+        above: bool | None = None,
     ) -> dict[str, Any]:
         """A body that only counts what matches, and `facets` (default: the client's) of it, each document for itself.
 
-        A threshold counts only where one node would look at every document. `only` is one more filter.
+        `above`: only what reaches the threshold, by default where one node looks at every document. `only` is one more
+        filter.
         """
         body = self._each_document(("q", "matchingStrategy", "attributesToSearchOn", "locales"))
         counted = self.original.get("facets") if facets is None else facets
         if counted:
             body["facets"] = counted
-        if self.window.pages and self.threshold:
+        if self.threshold and (self.window.pages if above is None else above):
             body |= {"rankingScoreThreshold": self.original["rankingScoreThreshold"], "page": 1, "hitsPerPage": 0}
         else:
             body["limit"] = 0
@@ -138,6 +146,7 @@ def prepare(request: Json, index: Index) -> Prepared | None:
         facets=facet_rules(settings) if request.get("facets") else None,
         distinct=distinct,
         threshold=request.get("rankingScoreThreshold") is not None,
+        listed=node_max_values(settings),
     )
 
 

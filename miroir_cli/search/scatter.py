@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.search.distinct_answer import answer_distinct
-from miroir_cli.search.merge import merge, needs_count
+from miroir_cli.search.merge import NodeAnswer, merge, needs_count
 from miroir_cli.search.reading import Reader, SearchOptions, read
-from miroir_cli.search.request import prepare
+from miroir_cli.search.request import Prepared, prepare
+from miroir_cli.search.whole_facets import too_many_values, whole_facets
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -48,8 +50,27 @@ async def _search(reader: Reader, request: Json) -> dict[str, Any]:
         counted = None
         if needs_count(prepared, answers):
             counted = await reader.ask_all(count, [shard for answer in answers for shard in answer.shards])
-        body = merge(prepared, answers, reader.map.index, counted=counted)
+        listed = await _listed(reader, prepared, counted or answers, above=counted is None)
+        body = merge(prepared, answers, reader.map.index, counted=counted, listed=listed)
     if missing:
         body["partial"] = True
         body["missingShards"] = list(missing)
     return body
+
+
+async def _listed(
+    reader: Reader, prepared: Prepared, counting: Sequence[NodeAnswer], *, above: bool
+) -> Sequence[NodeAnswer] | None:
+    """Answers with the client's facets, listed far enough. `above`: of what reaches the threshold."""
+    if prepared.facets is None or (prepared.distinct and len(counting) == 1):
+        return None
+    found = await whole_facets(
+        reader,
+        counting,
+        lambda shards: prepared.for_count(shards, above=above),
+        prepared.facets,
+        limit=prepared.listed,
+    )
+    if found is None:
+        raise too_many_values(reader, prepared.listed)
+    return found

@@ -3,11 +3,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_rules, facets_of, merge_facets, split_numbers
+import pytest
+
+from miroir_cli.search.facets import (
+    FacetAnswer,
+    FacetRules,
+    cut_short,
+    facet_rules,
+    facets_of,
+    merge_facets,
+    split_numbers,
+)
 
 ALPHA = FacetRules(max_values=100, orders={})
 COUNT = FacetRules(max_values=100, orders={"*": "count"})
-NUMERIC = {"f": {"min": 0.0, "max": 99.0}}
+NUMERIC = {"f": {"min": 0.0, "max": 100.0}}
 
 
 def answer(
@@ -115,3 +125,45 @@ def test_documents_add_to_what_the_nodes_counted() -> None:
     assert distribution == {"f": {"7": 1, "blue": 1, "red": 3}, "g": {}}
     assert list(distribution["f"]) == ["7", "blue", "red"]
     assert stats == {"f": {"min": 7.0, "max": 7.0}}
+
+
+MANY = 3001
+
+
+@pytest.mark.parametrize(
+    ("parts", "rules", "cut"),
+    [
+        # the first strings of the whole are among the first of each node
+        ([answer({"a": 1, "b": 1, "c": 1}, candidates=MANY), answer({"d": 1}, candidates=9)], ALPHA, False),
+        ([answer({"a": 3, "b": 2, "c": 1}), answer({"d": 1})], COUNT, True),
+        ([answer({"a": 3, "b": 2}), answer({"d": 1})], COUNT, False),
+        # numbers in the order of their text, here and there
+        ([answer({"1": 1, "10": 1, "2": 1}, stats=NUMERIC), answer({"3": 1}, stats=NUMERIC)], ALPHA, False),
+        # numbers in the order of their text on the first node, by value in the whole
+        ([answer({"1": 1, "10": 1, "2": 1}, stats=NUMERIC), answer({}, candidates=MANY)], ALPHA, True),
+        ([answer({"1": 1, "2": 1, "10": 1}, stats=NUMERIC, candidates=MANY)], ALPHA, False),
+        # one node that has three numbers to show shows all strings
+        (
+            [answer({"1": 1, "a": 1, "b": 1}, stats=NUMERIC), answer({"2": 1, "3": 1}, stats=NUMERIC, candidates=MANY)],
+            FacetRules(max_values=3, orders={}),
+            True,
+        ),
+        ([answer({"1": 1, "a": 1, "b": 1}, stats=NUMERIC), answer({"2": 1}, candidates=MANY)], ALPHA, False),
+    ],
+)
+def test_lists_that_are_too_short_are_known(parts: list[FacetAnswer], rules: FacetRules, cut: bool) -> None:
+    assert cut_short(parts, rules, limit=3) is cut
+
+
+def test_all_values_are_missed_where_all_are_wanted() -> None:
+    assert cut_short([answer({"a": 1, "b": 1})], ALPHA, limit=2, every=True)
+    assert not cut_short([answer({"a": 1})], ALPHA, limit=2, every=True)
+
+
+def test_numbers_are_within_the_bounds_of_the_statistics() -> None:
+    stats = {"min": 2.0, "max": 10.0}
+    assert split_numbers({"3": 1, "70": 1}, order="alpha", as_text=True, stats=stats) == ({"3": 1}, {"70": 1})
+    assert split_numbers({"3": 1, "10": 1, "10.5": 1, "11": 1}, order="alpha", as_text=False, stats=stats) == (
+        {"3": 1, "10": 1},
+        {"10.5": 1, "11": 1},
+    )
