@@ -32,6 +32,10 @@ LEAST_FOR_A_WRITE: Final = 0.5
 MOST_KEYS: Final = 50_000
 """Keys of one deletion."""
 
+POLL_LONGEST: Final = 0.25
+POLL_HELD: Final = 0.02
+"""Seconds between two looks at a node's tasks, the second while writers wait."""
+
 TASK_LIMIT: Final = 3600.0
 """Seconds within which a node has to end one of the tasks that an attempt has sent it."""
 
@@ -102,8 +106,8 @@ class Attempt:
                 raise TimeoutError
             if time.monotonic() - moved > timeout:
                 raise Spoilt(f"node `{self.client.name}` has not ended a task for {timeout:g} s", doubtful=True)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+            await asyncio.sleep(pause if self.limit.until is None else POLL_HELD)
+            pause = min(pause * 1.5, POLL_LONGEST)
 
     async def _collect(self) -> bool:
         """Take finished tasks off the list; whether there were any."""

@@ -39,6 +39,9 @@ LONGEST_QUEUE: Final = 30.0
 SEND_BYTES: Final = 2 << 20
 """Documents that differ are gathered to so many bytes: a node's batches cost the same however small they are."""
 
+TRIES_WITHOUT_SENDING: Final = 3
+"""Tries to switch that are given up when anything differs: mostly nothing of one shard was written in between."""
+
 RETRY_FIRST: Final = 0.2
 RETRY_LONGEST: Final = 10.0
 POLL: Final = 0.02
@@ -110,7 +113,9 @@ class Move:
         await self._compare_all(copy)
         few = await self._catch_up(copy)
         await self._note(state=StepState.SWITCHING)
-        while not (few and await self._try_switch(copy)):
+        tries = 0
+        while not (few and await self._try_switch(copy, sends=tries >= TRIES_WITHOUT_SENDING)):
+            tries += few
             await self.work.breathe()
             few = await self._catch_up(copy)
         await self._switched()
@@ -313,24 +318,32 @@ class Move:
 
     # 5: switch
 
-    async def _try_switch(self, copy: Copy) -> bool:
-        """Hold the writers, compare what is left, and switch; False to let them go on and catch up first."""
-        await self._nearly_settled()
-        async with self.cluster.locks.order(self.index.uid):
-            began = time.monotonic()
-            copy.limit.until = began + self.work.max_pause
-            try:
-                switched = await self._switch_locked(copy)
-            except TimeoutError:
-                switched = False
-            except NodeUnavailable:
-                if not copy.limit.passed:
-                    raise
-                switched = False  # a question was given up because writers wait
-            finally:
-                copy.limit.until = None
-                held = time.monotonic() - began
-                self.work.pauses.append(held)
+    async def _try_switch(self, copy: Copy, *, sends: bool) -> bool:
+        """Hold the writers, compare what is left, and switch; False to let them go on and catch up first.
+
+        One step of an index at a time, so that writers never wait for two, and with all that can be asked before asked
+        before. `sends`: what differs then is sent while they wait, behind whatever the target has in its queue.
+        """
+        async with self.work.switching(self.index.uid):
+            await self._nearly_settled()
+            if await self._round(copy) > FEW_KEYS:
+                return False
+            await self._require_settings(copy)
+            async with self.cluster.locks.order(self.index.uid):
+                began = time.monotonic()
+                copy.limit.until = began + self.work.max_pause
+                try:
+                    switched = await self._switch_locked(copy, sends=sends)
+                except TimeoutError:
+                    switched = False
+                except NodeUnavailable:
+                    if not copy.limit.passed:
+                        raise
+                    switched = False  # a question was given up because writers wait
+                finally:
+                    copy.limit.until = None
+                    held = time.monotonic() - began
+                    self.work.pauses.append(held)
         if switched:
             await self._note(pause=held)
         return switched
@@ -346,7 +359,7 @@ class Move:
                 return
             await asyncio.sleep(POLL)
 
-    async def _switch_locked(self, copy: Copy) -> bool:
+    async def _switch_locked(self, copy: Copy, *, sends: bool) -> bool:
         await recover(self.cluster, self.index)
         newest = (await self.cluster.store.pending(self.index.uid)).newest
         while (await settle(self.cluster, self.index)).settled < newest:
@@ -357,12 +370,15 @@ class Move:
         keys = changes.keys | copy.unsure
         if changes.sweep or len(keys) > MOST_KEYS:
             return False
-        while await self._mend(copy, keys):
+        if not sends and not await self._equal(copy, keys):
+            return False
+        while sends and await self._mend(copy, keys):
             if copy.limit.passed:
                 return False
         async with asyncio.timeout_at(copy.limit.until):
             base = await self._audit(copy)
-            await self._require_settings(copy)
+        if await settings_of(self.cluster, self.index) != copy.settings:
+            raise Spoilt(f"the settings of index `{self.index.uid}` were changed meanwhile")
         marked = await self.cluster.store.switch(
             self.index,
             self.step.shard,
@@ -377,10 +393,16 @@ class Move:
             raise Spoilt(f"shard {self.step.shard} changed while it was switched")
         return True
 
+    async def _equal(self, copy: Copy, keys: frozenset[str]) -> bool:
+        """Whether both sides have the same documents of these keys."""
+        for wanted in copy.source.key_pages(keys):
+            expected, found = await together([copy.source.documents(wanted), copy.target.documents(wanted)])
+            if compare(expected, found):
+                return False
+        return True
+
     async def _require_settings(self, copy: Copy) -> None:
-        """Make sure that the target has the settings of this moment: it gets no changes while it serves nothing."""
-        if await settings_of(self.cluster, self.index) != copy.settings:
-            raise Spoilt(f"the settings of index `{self.index.uid}` were changed meanwhile")
+        """Make sure that the target has the settings that it was given; the audit sees it if they are changed later."""
         wrong = await wrong_settings(self.cluster, self.index, copy.target.client)
         if wrong:
             raise Spoilt(f"node `{self.target}` has another `{wrong[0]}` than index `{self.index.uid}`")

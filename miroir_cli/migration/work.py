@@ -23,6 +23,10 @@ MAX_PAUSE: Final = 2.0
 MOST_BYTES: Final = 48 << 20
 """Bytes that a run has in the nodes' queues and in memory."""
 
+PUBLISH_EVERY: Final = 5.0
+"""Seconds after which a run copies the maps that it has changed to the nodes, if no writer had to do it before: each
+copy costs every node a batch, and on the way nothing but the newest is of use."""
+
 STOP_LIMIT: Final = 3.0
 """Seconds for which a wait goes on although the run is to stop: nodes that work are through with it by then."""
 
@@ -64,6 +68,10 @@ class Work:
     def turn(self, index: str, node: str) -> asyncio.Lock:
         """Held by the one step that brings an index to a node while others wait for the same."""
         return self._turns.setdefault((index, node), asyncio.Lock())
+
+    def switching(self, index: str) -> asyncio.Lock:
+        """Held by the one step of an index that is about to hold up its writers."""
+        return self._turns.setdefault((index, ""), asyncio.Lock())
 
     def moved(self, uid: str) -> None:
         """The map of an index has changed: it is copied to the nodes in a moment, once for several changes."""
@@ -138,9 +146,12 @@ class Work:
 
     async def listen(self, *, every: float = 0.5) -> None:
         """Follow what another shell wants, and have changed maps copied to the nodes, until cancelled."""
+        published = time.monotonic()
         while True:
             with suppress(TemporaryError):  # the state file may be busy: then the next time
-                await self.publish()
+                if time.monotonic() - published >= PUBLISH_EVERY:
+                    await self.publish()
+                    published = time.monotonic()
                 run = await self.cluster.store.run(self.run.id)
                 if run is not None:
                     self._follow(run)
