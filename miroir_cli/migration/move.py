@@ -20,7 +20,7 @@ from miroir_cli.migration.side import Limit, Side, together
 from miroir_cli.model import IndexMap, Json, NodeName, ReplicaState
 from miroir_cli.replication.members import confirm
 from miroir_cli.replication.recover import recover
-from miroir_cli.replication.settle import settle, settle_until
+from miroir_cli.replication.settle import settle_until
 from miroir_cli.store.journal import MOVER_PREFIX, StepRecord, StepState
 
 if TYPE_CHECKING:
@@ -32,15 +32,17 @@ MOST_KEYS: Final = 2000
 """Keys written since the last comparison: few enough to try to switch, and the most that are compared while writers
 wait."""
 
-SHORT_QUEUE: Final = 2.0
-LONGEST_QUEUE: Final = 30.0
-"""Seconds to wait for the writers' queue to be empty, and to be short, before they are held up."""
+LONGEST_QUIET: Final = 2.0
+"""Seconds to wait for a moment without writes on their way before writers are held up."""
 
 SEND_BYTES: Final = 2 << 20
 """Documents that differ are gathered to so many bytes: a node's batches cost the same however small they are."""
 
-TRIES_WITHOUT_SENDING: Final = 3
-"""Tries to switch that are given up when anything differs: mostly nothing of one shard was written in between."""
+QUICK_TRIES: Final = 5
+SHORT_TRIES: Final = 3
+LONGER_PAUSE: Final = 5
+"""Tries to switch in a quiet moment; then tries that hold writers up for `max_pause` at most; then it is up to so many
+times as long, for a move must come to its end even where nodes take seconds for every write."""
 
 RETRY_FIRST: Final = 0.2
 RETRY_LONGEST: Final = 10.0
@@ -114,7 +116,7 @@ class Move:
         few = await self._catch_up(copy)
         await self._note(state=StepState.SWITCHING)
         tries = 0
-        while not (few and await self._try_switch(copy, sends=tries >= TRIES_WITHOUT_SENDING)):
+        while not (few and await self._try_switch(copy, tries=tries)):
             tries += few
             await self.work.breathe()
             few = await self._catch_up(copy)
@@ -249,7 +251,7 @@ class Move:
     async def _cut(self) -> int:
         """How far all is settled. The target's queue needs no waiting: what it held of this shard at the join has run,
         and since then only this attempt adds to it, which waits for what it has sent."""
-        await settle(self.cluster, self.index)
+        await self.work.settle(self.index)
         return (await self.cluster.store.pending(self.index.uid)).settled
 
     async def _mend(self, copy: Copy, keys: frozenset[str]) -> Difference:
@@ -318,61 +320,67 @@ class Move:
 
     # 5: switch
 
-    async def _try_switch(self, copy: Copy, *, sends: bool) -> bool:
+    async def _try_switch(self, copy: Copy, *, tries: int) -> bool:
         """Hold the writers, compare what is left, and switch; False to let them go on and catch up first.
 
-        One step of an index at a time, so that writers never wait for two, and with all that can be asked before asked
-        before. `sends`: what differs then is sent while they wait, behind whatever the target has in its queue.
+        All that can be asked before is asked before. The first tries are for a moment in which nothing of this shard
+        is on its way, and hold nobody up for longer than it takes to see that there is none. Then writers are held
+        while the nodes get through with what they have sent: for longer than the run's `max_pause` only when that was
+        too short several times.
         """
-        async with self.work.switching(self.index.uid):
-            await self._nearly_settled()
-            if await self._round(copy) > FEW_KEYS:
-                return False
-            await self._require_settings(copy)
-            async with self.cluster.locks.order(self.index.uid):
-                began = time.monotonic()
-                copy.limit.until = began + self.work.max_pause
-                try:
-                    switched = await self._switch_locked(copy, sends=sends)
-                except TimeoutError:
-                    switched = False
-                except NodeUnavailable:
-                    if not copy.limit.passed:
-                        raise
-                    switched = False  # a question was given up because writers wait
-                finally:
-                    copy.limit.until = None
-                    held = time.monotonic() - began
-                    self.work.pauses.append(held)
+        patient = tries >= QUICK_TRIES
+        await self._quiet()
+        await self._round(copy)
+        await self._require_settings(copy)
+        async with self.work.switching(self.index.uid), self.cluster.locks.order(self.index.uid):
+            began = time.monotonic()
+            longer = min(LONGER_PAUSE, max(1, tries - QUICK_TRIES - SHORT_TRIES + 1))
+            copy.limit.until = began + self.work.max_pause * longer
+            try:
+                switched = await self._switch_locked(copy, patient=patient)
+            except TimeoutError:
+                switched = False
+            except NodeUnavailable:
+                if not copy.limit.passed:
+                    raise
+                switched = False  # a question was given up because writers wait
+            finally:
+                copy.limit.until = None
+                held = time.monotonic() - began
+                self.work.pauses.append(held)
         if switched:
             await self._note(pause=held)
         return switched
 
-    async def _nearly_settled(self) -> None:
-        """Wait outside the lock until the nodes are through, or nearly, with the writers' queue; imports make way. Not
-        for ever: small writes may never let it run empty, and the lock is tried all the same."""
-        began = time.monotonic()
-        while (waited := time.monotonic() - began) < LONGEST_QUEUE:
+    async def _quiet(self) -> None:
+        """Wait outside the lock for a moment without writes of this shard on their way; imports make way. Not for long:
+        the lock is tried all the same."""
+        end = time.monotonic() + LONGEST_QUIET
+        while await self._on_their_way() and time.monotonic() < end:
             await self.work.breathe()
-            state = await settle(self.cluster, self.index)
-            if state.outstanding <= (0 if waited < SHORT_QUEUE else 2):
-                return
             await asyncio.sleep(POLL)
+            await self.work.settle(self.index)
 
-    async def _switch_locked(self, copy: Copy, *, sends: bool) -> bool:
+    async def _on_their_way(self) -> bool:
+        """Whether there are writes of the shard that are not settled. Those of other shards do not matter to it."""
+        pending = await self.cluster.store.pending(self.index.uid)
+        return any(self.step.shard in intent.shards for intent in pending.intents)
+
+    async def _switch_locked(self, copy: Copy, *, patient: bool) -> bool:
         await recover(self.cluster, self.index)
         newest = (await self.cluster.store.pending(self.index.uid)).newest
-        while (await settle(self.cluster, self.index)).settled < newest:
-            if copy.limit.passed:
+        while await self._on_their_way():
+            if copy.limit.passed or not patient:
                 return False
+            await self.work.settle(self.index)
             await asyncio.sleep(POLL)
         changes = await self.cluster.store.changes(self.index.uid, self.step.shard, above=copy.cut)
         keys = changes.keys | copy.unsure
         if changes.sweep or len(keys) > MOST_KEYS:
             return False
-        if not sends and not await self._equal(copy, keys):
+        if not patient and not await self._equal(copy, keys):
             return False
-        while sends and await self._mend(copy, keys):
+        while patient and await self._mend(copy, keys):
             if copy.limit.passed:
                 return False
         async with asyncio.timeout_at(copy.limit.until):
