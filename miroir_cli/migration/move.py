@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from miroir_cli.errors import Locked, MiroirError, NodeRefusal, NodeUnavailable, ShardUnavailable, TemporaryError
 from miroir_cli.indexes.nodes import prepare_index, settings_of, wrong_settings
@@ -26,6 +26,7 @@ from miroir_cli.store.journal import MOVER_PREFIX, StepRecord, StepState
 if TYPE_CHECKING:
     from miroir_cli.migration.work import Work
     from miroir_cli.model import Index
+    from miroir_cli.store.journal import Mover
 
 FEW_KEYS: Final = 500
 MOST_KEYS: Final = 2000
@@ -176,7 +177,12 @@ class Move:
         if was is ReplicaState.SERVING:
             return None
         await settle_until(self.cluster, self.index, newest)
-        await target.wait_until_idle(top, timeout=self.work.retry_for * 10)
+        movers = (await self.cluster.store.pending(self.index.uid)).movers
+        await target.wait_until_idle(
+            top,
+            timeout=self.work.retry_for * 10,
+            matters=lambda task: not self._elsewhere(_nonce(task), movers),
+        )
         source = await self._source(limit)
         return Copy(attempt=attempt, target=target, source=source, limit=limit, settings=settings, mark=top)
 
@@ -431,14 +437,22 @@ class Move:
         own = await self.cluster.store.accounted(uid, self.target, above=known)
         movers = (await self.cluster.store.pending(uid)).movers
         for task in tasks:
-            metadata = str(task.get("customMetadata") or "")
-            nonce = metadata.removeprefix(MOVER_PREFIX) if metadata.startswith(MOVER_PREFIX) else None
-            other = movers.get(nonce) if nonce is not None else None
-            elsewhere = other is not None and self.step.shard not in other.shards
-            if not (nonce == copy.attempt.nonce or elsewhere or task["uid"] in own):
+            nonce = _nonce(task)
+            if not (nonce == copy.attempt.nonce or self._elsewhere(nonce, movers) or task["uid"] in own):
                 return known, int(task["uid"])
             known = int(task["uid"])
         return known, None
+
+    def _elsewhere(self, nonce: str | None, movers: Mapping[str, Mover]) -> bool:
+        """Whether it is the nonce of an attempt at other shards only."""
+        other = movers.get(nonce) if nonce is not None else None
+        return other is not None and self.step.shard not in other.shards
+
+
+def _nonce(task: Mapping[str, Any]) -> str | None:
+    """The nonce of the attempt that a task belongs to; None for tasks of others."""
+    metadata = str(task.get("customMetadata") or "")
+    return metadata.removeprefix(MOVER_PREFIX) if metadata.startswith(MOVER_PREFIX) else None
 
 
 async def undo(work: Work, index: Index, step: StepRecord) -> None:
