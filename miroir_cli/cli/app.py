@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "search": "search",
     "explain": "search",
     "locate": "search",
+    "facet-search": "facet_search",
     "state": "state",
     "dev": "dev",
     "demo": "dev",

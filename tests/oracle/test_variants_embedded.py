@@ -9,11 +9,11 @@ import pytest
 
 from tests.oracle.run import Tally
 from tests.oracle.variants import VARIANTS, make_variants
-from tests.oracle.variants_run import compare_searches
+from tests.oracle.variants_run import compare_facet_searches, compare_searches
 from tests.oracle.world import embedded_nodes, world
 
 
-@pytest.mark.parametrize(("settings", "nodes"), list(zip(VARIANTS, (3, 2, 3, 3), strict=True)))
+@pytest.mark.parametrize(("settings", "nodes"), list(zip(VARIANTS, (3, 2, 2, 3, 3), strict=True)))
 async def test_a_cluster_answers_as_one_node(tmp_path: Path, settings: str, nodes: int) -> None:
     rng = random.Random(f"variants {settings}")
     chosen = VARIANTS[settings]
@@ -22,4 +22,6 @@ async def test_a_cluster_answers_as_one_node(tmp_path: Path, settings: str, node
     with embedded_nodes(tmp_path, nodes + 1) as urls:
         async with world(tmp_path / "cluster", urls, documents=documents, settings=chosen) as both:
             await compare_searches(both, tally, rng, queries=60, settings=chosen)
+            if "distinctAttribute" not in chosen:
+                await compare_facet_searches(both, tally, rng, queries=40, settings=chosen)
     assert not tally.unnamed, str(tally)

@@ -49,6 +49,12 @@ def _spelled(rng: random.Random, text: str) -> str:
 EVERY = [*FIELDS, "id"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "chosen by the request": {"filterableAttributes": EVERY, "sortableAttributes": ["price", "stock", "id"]},
+    "facets by count, none displayed": {
+        "filterableAttributes": EVERY,
+        "displayedAttributes": ["id"],
+        "faceting": {"maxValuesPerFacet": 9, "sortFacetValuesBy": {"*": "count", "labels": "alpha"}},
+        "typoTolerance": {"minWordSizeForTypos": {"oneTypo": 3, "twoTypos": 6}},
+    },
     "one sku": {
         "filterableAttributes": EVERY,
         "sortableAttributes": ["price", "stock"],
@@ -114,3 +120,25 @@ def _condition(rng: random.Random) -> str:
             f"stock != {rng.randint(0, 12)}",
         ]
     )
+
+
+def make_facet_search(rng: random.Random, settings: dict[str, Any]) -> dict[str, Any]:
+    """A facet search for the beginning of a value, now and then with a letter wrong."""
+    names = [name for name in settings["filterableAttributes"] if name != "id"]
+    query: dict[str, Any] = {"facetName": rng.choice([*names, "maker.name", "sku", "labels", "brand"])}
+    if rng.random() < 0.85:
+        text = rng.choice([*BRANDS, *LABELS, *map(str, SIZES), f"sku {rng.randint(1, 99)}", "a'b"]).strip()
+        text = text[: rng.randint(0, len(text))]
+        if len(text) > 4 and rng.random() < 0.3:
+            place = rng.randrange(1, len(text))
+            text = text[:place] + rng.choice("aeiou") + text[place + 1 :]
+        query["facetQuery"] = text
+    if rng.random() < 0.4:
+        query["q"] = rng.choice(WORDS[:34])
+        if rng.random() < 0.4:
+            query["rankingScoreThreshold"] = rng.choice([0.3, 0.9, 0.98])
+    if rng.random() < 0.3:
+        query["filter"] = _condition(rng)
+    if rng.random() < 0.2:
+        query["exhaustiveFacetCount"] = rng.random() < 0.5
+    return query

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from miroir_cli.errors import MiroirError, NodeRefusal
+from miroir_cli.search.facet_search import facet_search
+from miroir_cli.search.facet_values import normalise
 from miroir_cli.search.scatter import search
 from tests.oracle.compare import difference, known, without_last_rule
 from tests.oracle.run import Tally
-from tests.oracle.variants import make_search
+from tests.oracle.variants import make_facet_search, make_search
 from tests.oracle.world import UID, World
 
 ESTIMATE = "count of a distinct attribute that is not filterable"
-SORTED_THRESHOLD = "count of a threshold below a sort"
+SPELLING = "spelling of a facet value"
+EQUAL_COUNTS = "order of equal facet counts"
 
 
 async def compare_searches(
@@ -26,8 +29,7 @@ async def compare_searches(
         cluster = await _answer(search(world.cluster, UID, query))
         tally.asked += 1
         if isinstance(single, str) or isinstance(cluster, str):
-            if single != cluster:
-                tally.unnamed.append(f"{query}\n    {str(single)[:300]}\n    {str(cluster)[:300]}")
+            _compare_errors(tally, query, single, cluster)
             continue
         wrong = difference(query, without_last_rule(query, single), cluster)
         if wrong is None:
@@ -36,6 +38,42 @@ async def compare_searches(
             tally.named[name] += 1
         else:
             tally.unnamed.append(f"{query}\n    {wrong}")
+
+
+async def compare_facet_searches(
+    world: World, tally: Tally, rng: random.Random, *, queries: int, settings: dict[str, Any]
+) -> None:
+    for _ in range(queries):
+        query = make_facet_search(rng, settings)
+        single = await _answer(world.single.facet_search(UID, query))
+        cluster = await _answer(facet_search(world.cluster, UID, query))
+        tally.asked += 1
+        if isinstance(single, str) or isinstance(cluster, str):
+            _compare_errors(tally, query, single, cluster)
+            continue
+        one, other = ({**body, "processingTimeMs": 0} for body in (single, cluster))
+        if list(one) == list(other) and one == other:
+            continue
+        if list(one) == list(other) and (name := _known_hits(one["facetHits"], other["facetHits"])):
+            tally.named[name] += 1
+        else:
+            tally.unnamed.append(f"{query}\n    {str(one)[:500]}\n    {str(other)[:500]}")
+
+
+def _known_hits(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> str | None:
+    """Other spellings; and by count other values of the least count shown, which are chosen by how they are spelled."""
+    first, second = (sorted((-hit["count"], normalise(hit["value"])) for hit in hits) for hits in (one, other))
+    if first == second:
+        return SPELLING
+    least = max(first, default=(0, ""))[0]
+    same = [each for each in first if each[0] < least] == [each for each in second if each[0] < least]
+    spelled_apart = {hit["value"] for hit in one} != {normalise(hit["value"]) for hit in one}
+    return EQUAL_COUNTS if same and spelled_apart and len(first) == len(second) else None
+
+
+def _compare_errors(tally: Tally, query: Mapping[str, Any], single: Any, cluster: Any) -> None:
+    if single != cluster:
+        tally.unnamed.append(f"{query}\n    {str(single)[:300]}\n    {str(cluster)[:300]}")
 
 
 async def _answer(asked: Any) -> dict[str, Any] | str:

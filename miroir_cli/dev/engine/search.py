@@ -71,8 +71,9 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
 
 
 def found_documents(index: Index, request: SearchRequest) -> int:
-    """Return all documents that a search would count."""
-    return _ranked(index, _check(index, request), 0).candidates
+    """Return all documents that a search for one page would count."""
+    most = 0 if request.is_finite else min(request.limit, index.settings["pagination"]["maxTotalHits"])
+    return _ranked(index, _check(index, request), most).candidates
 
 
 def _drop_blanks(index: Index, ranked: Ranked, name: str) -> None:
