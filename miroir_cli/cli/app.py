@@ -38,6 +38,8 @@ COMMANDS: Final = {
     "explain": "search",
     "locate": "search",
     "facet-search": "facet_search",
+    "browse": "browse",
+    "export": "browse",
     "state": "state",
     "dev": "dev",
     "demo": "dev",

@@ -16,17 +16,19 @@ _OWN = rf"{RESERVED_PREFIX}\w+"
 _LISTED = re.compile(rf"`{_OWN}`, |, `{_OWN}`|(?<=`){_OWN}, |(?<=, ){_OWN}, |, {_OWN}(?=[`,])")
 _ALONE = re.compile(rf"Available filterable attributes? patterns are: `{_OWN}(?:`?, `?{_OWN})*`\.")
 _HIDING = re.compile(
-    r"Available (?P<kind>sortable attributes|searchable attributes|(?<=distinct attribute\. Available )filterable "
-    r"attributes patterns) are: `(?P<names>[^`]*)`\."
+    r"Available (?P<kind>sortable attributes|searchable attributes|facet-searchable attributes patterns|"
+    r"(?<=distinct attribute\. Available )filterable attributes patterns) are: `(?P<names>[^`]*)`\."
 )
 """The lists of which Meilisearch leaves out what is not displayed."""
 
+_HIDE_NOTHING = ("invalid_document_sort",)
 _HIDDEN = "<..hidden-attributes>"
 _SETTINGS = {"sortable attributes": "sortableAttributes", "filterable attributes patterns": "filterableAttributes"}
 _NONE_CONFIGURED = "This index does not have configured filterable attributes."
 _NONE_OF = {
     "sortable attributes": "This index does not have configured sortable attributes.",
     "filterable attributes patterns": _NONE_CONFIGURED,
+    "facet-searchable attributes patterns": "This index does not have configured facet-searchable attributes.",
 }
 
 
@@ -41,7 +43,7 @@ def means_the_node(refusal: NodeRefusal) -> bool:
 def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> NodeRefusal:
     """The same refusal as a node with the user's `settings` would word it."""
     return NodeRefusal(
-        clean_message(refusal.message, settings or {}),
+        clean_message(refusal.message, {} if refusal.node_code in _HIDE_NOTHING else settings or {}),
         status=refusal.status,
         node_code=refusal.node_code,
         node=refusal.node,

@@ -10,11 +10,9 @@ def test_values_are_listed_with_their_counts(stocked: Miroir) -> None:
     only = ["--filter", 'title IN ["book 59", "book 5"]']
     done = stocked("facet-search", "books", "title", "book", *only)
     assert done.status == 0
-    assert [line.split() for line in done.out.splitlines()] == [
-        ["title", "documents"],
-        ["Book", "5", "1"],
-        ["Book", "59", "1"],
-    ]
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0] == ["title", "documents"]
+    assert lines[-2:] == [["Book", "5", "1"], ["Book", "59", "1"]]
     only = ["--filter", "title = 'book 59'", "--words", "book", "--exhaustive"]
     found = stocked("facet-search", "books", "title", "book 59", *only, "--json").json
     assert {key: found[key] for key in ("facetHits", "facetQuery")} == {

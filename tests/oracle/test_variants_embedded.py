@@ -9,7 +9,7 @@ import pytest
 
 from tests.oracle.run import Tally
 from tests.oracle.variants import VARIANTS, make_variants
-from tests.oracle.variants_run import compare_facet_searches, compare_searches
+from tests.oracle.variants_run import compare_facet_searches, compare_fetches, compare_searches
 from tests.oracle.world import embedded_nodes, world
 
 
@@ -22,6 +22,7 @@ async def test_a_cluster_answers_as_one_node(tmp_path: Path, settings: str, node
     with embedded_nodes(tmp_path, nodes + 1) as urls:
         async with world(tmp_path / "cluster", urls, documents=documents, settings=chosen) as both:
             await compare_searches(both, tally, rng, queries=60, settings=chosen)
+            await compare_fetches(both, tally, rng, queries=40, settings=chosen, count=len(documents))
             if "distinctAttribute" not in chosen:
                 await compare_facet_searches(both, tally, rng, queries=40, settings=chosen)
     assert not tally.unnamed, str(tally)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.oracle.run import Tally
 from tests.oracle.variants import VARIANTS, make_variants
-from tests.oracle.variants_run import compare_facet_searches, compare_searches
+from tests.oracle.variants_run import compare_facet_searches, compare_fetches, compare_searches
 from tests.oracle.world import real_nodes, real_server, world
 
 QUERIES = int(os.environ.get("MIROIR_ORACLE_VARIANTS", "400"))
@@ -35,6 +35,7 @@ async def test_a_cluster_answers_as_one_server(tmp_path: Path, settings: str, no
     with real_nodes(binary, nodes + 1) as urls:
         async with world(tmp_path / "cluster", urls, documents=documents, settings=chosen) as both:
             await compare_searches(both, tally, rng, queries=QUERIES, settings=chosen)
+            await compare_fetches(both, tally, rng, queries=QUERIES // 2, settings=chosen, count=len(documents))
             if "distinctAttribute" not in chosen:
                 await compare_facet_searches(both, tally, rng, queries=QUERIES // 2, settings=chosen)
     (tmp_path / "tally.txt").write_text(str(tally))

@@ -142,3 +142,25 @@ def make_facet_search(rng: random.Random, settings: dict[str, Any]) -> dict[str,
     if rng.random() < 0.2:
         query["exhaustiveFacetCount"] = rng.random() < 0.5
     return query
+
+
+def make_fetch(rng: random.Random, settings: dict[str, Any], count: int) -> dict[str, Any]:
+    """A request for documents themselves."""
+    query: dict[str, Any] = {}
+    if rng.random() < 0.5:
+        query["filter"] = _condition(rng)
+    if rng.random() < 0.3:
+        query["ids"] = [rng.choice([key, str(key)]) for key in rng.sample(range(1, count + 20), rng.randint(0, 30))]
+    sortable = settings.get("sortableAttributes", ())
+    if rng.random() < 0.5 and sortable:
+        names = rng.sample(sortable, min(rng.randint(1, 2), len(sortable)))
+        query["sort"] = [f"{name}:{rng.choice(['asc', 'desc'])}" for name in names]
+    if rng.random() < 0.4:
+        query["fields"] = rng.choice([["*"], ["title"], ["id", "price"], ["maker.name", "labels"], []])
+    if rng.random() < 0.6:
+        query["limit"] = rng.choice([0, 1, 7, 40, 5000])
+    if rng.random() < 0.6:
+        query["offset"] = rng.choice([0, 3, 50, 5000])
+    if rng.random() < 0.1:
+        query["retrieveVectors"] = True
+    return query

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from miroir_cli.errors import MiroirError, NodeRefusal
+from miroir_cli.search.browse import browse
 from miroir_cli.search.facet_search import facet_search
 from miroir_cli.search.facet_values import normalise
 from miroir_cli.search.scatter import search
 from tests.oracle.compare import difference, known, without_last_rule
 from tests.oracle.run import Tally
-from tests.oracle.variants import make_facet_search, make_search
+from tests.oracle.variants import make_facet_search, make_fetch, make_search
 from tests.oracle.world import UID, World
 
 ESTIMATE = "count of a distinct attribute that is not filterable"
@@ -58,6 +59,25 @@ async def compare_facet_searches(
             tally.named[name] += 1
         else:
             tally.unnamed.append(f"{query}\n    {str(one)[:500]}\n    {str(other)[:500]}")
+
+
+async def compare_fetches(
+    world: World, tally: Tally, rng: random.Random, *, queries: int, settings: dict[str, Any], count: int
+) -> None:
+    for _ in range(queries):
+        query = make_fetch(rng, settings, count)
+        single = await _answer(world.single.fetch_documents(UID, query))
+        cluster = await _answer(browse(world.cluster, UID, query))
+        tally.asked += 1
+        if single != cluster or list(single) != list(cluster):
+            tally.unnamed.append(f"{query}\n    {_brief(single)}\n    {_brief(cluster)}")
+
+
+def _brief(body: Any) -> str:
+    if isinstance(body, str):
+        return body
+    keys = [each.get("id", each) for each in body["results"]]
+    return f"{ {key: value for key, value in body.items() if key != 'results'} } {str(keys)[:300]}"
 
 
 def _known_hits(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> str | None:
