@@ -71,6 +71,8 @@ PURE = (
     "search/facets.py",
     "search/facet_values.py",
     "search/distinct.py",
+    "search/narrow.py",
+    "search/sorting.py",
     "search/geo.py",
     "migration/step.py",
     "migration/shard.py",

@@ -17,6 +17,7 @@ from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId
 from miroir_cli.search.facet_values import normalise
 from miroir_cli.search.filters import rewrite, shard_filter
 from miroir_cli.search.merge import NodeAnswer, ordered_hits
+from miroir_cli.search.narrow import narrowed
 from miroir_cli.search.rank import identity, rank_keys
 from miroir_cli.search.reading import Reader, SearchOptions, read
 from miroir_cli.search.request import prepare, refuse
@@ -137,7 +138,7 @@ async def _first_keys(reader: Reader, page: Page) -> tuple[list[Any], int, tuple
         body = prepared.for_every(shards, most=page.end, keys_only=True)
         return await client.search(reader.uid, body, timeout=reader.options.timeout)
 
-    answers, missing = await reader.ask(first)
+    answers, missing = await reader.ask(first, prepared.shards)
     hits = ordered_hits(prepared, answers, reader.map.index)
     return [identity(hit, primary_key)[1] for hit in hits], sum(answer.total for answer in answers), missing
 
@@ -185,7 +186,10 @@ async def _listed(
             asked["ids"] = [key for shard in shards for key in wanted.get(shard, ())]
         return await client.fetch_documents(reader.uid, asked, timeout=reader.options.timeout)
 
-    return await reader.ask(listed, None if not wanted else sorted(wanted))
+    if wanted:
+        return await reader.ask(listed, sorted(wanted))
+    index = reader.map.index
+    return await reader.ask(listed, narrowed(page.filters, index.primary_key, lambda key: shard_of(key, index.shards)))
 
 
 def by_shard(keys: Sequence[Any], shards: int) -> dict[ShardId, list[str]]:

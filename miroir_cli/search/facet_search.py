@@ -70,7 +70,7 @@ async def _facet_search(reader: Reader, request: Json) -> dict[str, Any]:
         body = {**kept, "filter": [*filters, shard_filter(shards)]}
         return await client.facet_search(reader.uid, body, timeout=reader.options.timeout)
 
-    answers, missing = await reader.ask(ask)
+    answers, missing = await reader.ask(ask, searched.shards)
     bodies = [answer.body for answer in sorted(answers, key=lambda answer: answer.shards)]
     rules = facet_rules(reader.map.index.settings)
     body = {**bodies[0], "processingTimeMs": max(int(each["processingTimeMs"]) for each in bodies)}
@@ -91,7 +91,7 @@ async def _as_far_as_one_node_looks(reader: Reader, body: dict[str, Any]) -> dic
     async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         return await client.search(reader.uid, searched.for_shards(shards), timeout=reader.options.timeout)
 
-    answers, _ = await reader.ask(ask)
+    answers, _ = await reader.ask(ask, searched.shards)
     if sum(len(answer.hits) for answer in answers) >= searched.window.needed:
         return {key: value for key, value in body.items() if key != "rankingScoreThreshold"}
     return {**body, "exhaustiveFacetCount": True}

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import ReservedField, UsageError
 from miroir_cli.indexes.settings import node_max_values, widened
 from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, Index, Json, ShardId
 from miroir_cli.search.distinct import Distinct
 from miroir_cli.search.facets import FacetRules, facet_rules
 from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.search.narrow import narrowed
 from miroir_cli.search.view import GEO, View, make_view
 from miroir_cli.search.window import GEO_MARGIN, Window, make_window
 
@@ -58,6 +60,8 @@ class Prepared:
     facets: FacetRules | None
     distinct: Distinct | None
     threshold: bool
+    shards: tuple[ShardId, ...] | None
+    """The only shards that may have matching documents; None for all."""
     listed: int
     """How many values of a facet a node lists."""
 
@@ -124,6 +128,7 @@ def prepare(request: Json, index: Index) -> Prepared | None:
     retrieved = request.get("attributesToRetrieve")
     needed = [index.primary_key, *([distinct.attribute] if distinct else []), *([GEO] if by_distance else [])]
     added = [] if retrieved is None or "*" in retrieved else [name for name in needed if name not in retrieved]
+    filters = tuple(rewrite(request.get("filter")))
     body = {
         **{key: value for key, value in request.items() if key not in ("offset", "limit", "page", "hitsPerPage")},
         **window.for_nodes(more=GEO_MARGIN if by_distance else 0),
@@ -134,7 +139,7 @@ def prepare(request: Json, index: Index) -> Prepared | None:
     return Prepared(
         original=request,
         body=body,
-        filters=tuple(rewrite(request.get("filter"))),
+        filters=filters,
         window=window,
         view=make_view(
             request,
@@ -146,8 +151,17 @@ def prepare(request: Json, index: Index) -> Prepared | None:
         facets=facet_rules(settings) if request.get("facets") else None,
         distinct=distinct,
         threshold=request.get("rankingScoreThreshold") is not None,
+        shards=_narrowed(request, filters, index),
         listed=node_max_values(settings),
     )
+
+
+def _narrowed(request: Json, filters: Sequence[Any], index: Index) -> tuple[ShardId, ...] | None:
+    """The shards that the filter leaves. Which fields there are is for all nodes to say: those that facets list, and
+    those that may be searched on."""
+    if request.get("facets") or request.get("attributesToSearchOn"):
+        return None
+    return narrowed(filters, index.primary_key, lambda key: shard_of(key, index.shards))
 
 
 def refuse(request: Json) -> None:

@@ -43,7 +43,7 @@ async def _search(reader: Reader, request: Json) -> dict[str, Any]:
     async def count(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         return await client.search(reader.uid, prepared.for_count(shards), timeout=reader.options.timeout)
 
-    answers, missing = await reader.ask(ask)
+    answers, missing = await reader.ask(ask, prepared.shards)
     if prepared.distinct and len(answers) > 1 and (prepared.window.needed or prepared.window.pages):
         body = await answer_distinct(reader, prepared, answers)
     else:

@@ -259,3 +259,21 @@ def test_multi_search_answers_in_order_or_not_at_all(corpus: Index) -> None:
     response = corpus.server.call("POST", "/multi-search", {"queries": [*queries, {"indexUid": "nowhere"}]})
     assert refusal(response) == (400, "index_not_found")
     assert response.json()["message"].startswith("Inside `.queries[2]`: ")
+
+
+def test_a_full_list_of_facet_hits_keeps_later_values_of_equal_counts(server: Server) -> None:
+    documents = [{"id": n, "kind": "abcdea"[n]} for n in range(6)]
+    faceting = {"maxValuesPerFacet": 3, "sortFacetValuesBy": {"kind": "count"}}
+    index = server.index(documents, {"filterableAttributes": ["kind"], "faceting": faceting})
+    answer = index.call("POST", "/facet-search", {"facetName": "kind"}).json()
+    assert [hit["value"] for hit in answer["facetHits"]] == ["a", "e", "d"]
+
+
+def test_facet_search_counts_what_a_search_for_one_page_counts(server: Server) -> None:
+    documents = [{"id": n, "kind": "ab"[n % 2], "title": "sea" if n % 2 else "sea of trees"} for n in range(50)]
+    index = server.index(documents, {"filterableAttributes": ["kind", "id"], "searchableAttributes": ["title"]})
+    request = {"facetName": "kind", "q": "sea", "rankingScoreThreshold": 0.99}
+    enough = index.call("POST", "/facet-search", request).json()
+    assert [hit["count"] for hit in enough["facetHits"]] == [25, 25]
+    few = index.call("POST", "/facet-search", {**request, "filter": "id < 20"}).json()
+    assert [hit["value"] for hit in few["facetHits"]] == ["b"]

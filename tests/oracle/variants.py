@@ -62,7 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "faceting": {"maxValuesPerFacet": 40, "sortFacetValuesBy": {"*": "count", "price": "alpha"}},
     },
     "a sku that is not filterable": {
-        "filterableAttributes": ["brand", "labels", "size", "price", "stock"],
+        "filterableAttributes": ["brand", "labels", "size", "price", "stock", "id"],
         "sortableAttributes": ["price"],
         "distinctAttribute": "sku",
         "pagination": {"maxTotalHits": 50},
@@ -118,6 +118,8 @@ def _condition(rng: random.Random) -> str:
             "labels IS EMPTY",
             "size EXISTS AND NOT size IS NULL",
             f"stock != {rng.randint(0, 12)}",
+            f"id IN [{rng.randint(1, 240)}, '{rng.randint(1, 240)}.0'] AND NOT price = 4",
+            f"id = {rng.randint(1, 240)}",
         ]
     )
 
