@@ -191,3 +191,22 @@ async def test_a_run_is_kept_with_its_steps_and_who_did_what(tmp_path: Path) -> 
             (1, "second", "done"),
             (None, "second", "done"),
         ]
+
+
+@pytest.mark.parametrize(("shard", "switches"), [(ZERO, False), (ONE, True)], ids=["the same", "another"])
+async def test_a_write_on_its_way_keeps_its_shard_from_switching_and_no_other(
+    tmp_path: Path, shard: ShardId, switches: bool
+) -> None:
+    async with opened(tmp_path) as (store, map):
+        await store.join(map.index, ZERO, C, nonce="n", top=7)
+        await store.open_intent(
+            map.index,
+            kind=WriteKind.ADD,
+            documents={shard: 1},
+            nonce="x",
+            min_in_sync=1,
+            owner="test",
+            keys=lambda shard: ["key"],
+        )
+        newest = (await store.pending("books")).newest
+        assert (await switch(store, map.index, newest=newest) is not None) == switches
