@@ -299,17 +299,28 @@ async def test_a_shard_that_joins_does_not_wait_for_what_others_copy(tmp_path: P
         world.add(2)
         addition = "documentAdditionOrUpdate"
         world.engine(2).faults.add(Kind.DELAY_TASK, path="books", task_type=addition, seconds=1.0)
-        copying: set[int] = set()
-        before_any_switched: list[int] = []
-
-        async def noted(_: None, __: int, step: StepRecord, **___: object) -> None:
-            if step.state is StepState.COPYING:
-                copying.add(step.number)
-            elif step.state is StepState.FORGETTING:
-                before_any_switched.append(len(copying))
+        seen: dict[int, bool] = {}
 
         async with world.cluster() as cluster:
-            hook(cluster, after_save_step=noted)
+            joined: list[None] = []
+
+            async def noted(_: None, __: int, step: StepRecord, **___: object) -> None:
+                if step.state is StepState.COPYING and step.number not in seen:
+                    unfinished = await cluster.fleet[N2].tasks(
+                        indexUids="books", types=addition, statuses="enqueued,processing"
+                    )
+                    seen[step.number] = bool(unfinished["total"])
+
+            async def after_the_first_has_sent(*_: object, **__: object) -> None:
+                joined.append(None)
+                if len(joined) > 1:
+                    await eventually(has_additions)
+
+            async def has_additions() -> bool:
+                found = await cluster.fleet[N2].tasks(indexUids="books", types=addition)
+                return bool(found["total"])
+
+            hook(cluster, after_save_step=noted, before_join=after_the_first_has_sent)
             await run(cluster)
             await check_finished(world, cluster, index, ledger)
-        assert before_any_switched[0] == len(copying) == 3
+        assert sorted(seen.values()) == [False, True, True], "the first found an empty queue"
