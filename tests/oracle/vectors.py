@@ -8,7 +8,7 @@ from typing import Any
 
 from miroir_cli.search.scatter import search
 from miroir_cli.search.similar import similar
-from tests.oracle.compare import difference, known, without_last_rule
+from tests.oracle.compare import difference, equally_near, known, without_last_rule
 from tests.oracle.corpus import Kinds, make_query
 from tests.oracle.run import Tally, answer_of, count_errors
 from tests.oracle.world import UID, World
@@ -73,7 +73,19 @@ async def compare_vectors(world: World, tally: Tally, rng: random.Random, *, que
     for _ in range(queries):
         query = make_vector_query(rng, kinds)
         single = await answer_of(world.single.search(UID, query))
+        before = len(tally.unnamed)
         _judge(tally, query, single, await answer_of(search(world.cluster, UID, query)))
+        if len(tally.unnamed) > before and await _equally_near(world, query):
+            tally.unnamed.pop()
+            tally.named["order of hits that are shown equally near"] += 1
+
+
+async def _equally_near(world: World, query: dict[str, Any]) -> bool:
+    """Whether the answers differ in nothing else: nodes order by distance, of which nearness has fewer digits."""
+    details = {"attributesToRetrieve": ["id"], "showRankingScore": True, "showRankingScoreDetails": True}
+    single = await answer_of(world.single.search(UID, {**query, **details}))
+    cluster = await answer_of(search(world.cluster, UID, {**query, **details}))
+    return isinstance(single, dict) and isinstance(cluster, dict) and equally_near(single, cluster)
 
 
 async def compare_similar(
