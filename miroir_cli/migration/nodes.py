@@ -171,7 +171,8 @@ async def _planned(
     except TopologyInvalid as error:
         if joining is not None:
             raise
-        raise Refused(error.message, hint=error.hint) from error
+        why = error.message.removeprefix(f"{document.path}: ")
+        raise Refused(f"cannot {change.title}: then {why}", hint=error.hint) from error
     async with cluster.with_topology(topology) as changed:
         if joining is not None:
             await check_newcomer(changed, changed.fleet[joining])

@@ -163,10 +163,19 @@ def test_a_node_is_drained_and_then_removed(stocked: Miroir, spare: Engine, tmp_
 
 def test_too_few_nodes_that_are_left_are_refused(stocked: Miroir, tmp_path: Path) -> None:
     before = (tmp_path / "miroir.toml").read_text()
-    for words in (["drain", "n2", "n3"], ["remove", "n2", "n3"], ["remove", "n2", "n3", "--no-drain"]):
+    everybody = ["n1", "n2", "n3"]
+    for words, left in (
+        (["drain", "n2", "n3"], "the cluster has 1 node that takes shards (`n2`, `n3` are drained)"),
+        (["remove", "n2", "n3"], "the cluster has 1 node that takes shards"),
+        (["remove", "n2", "n3", "--no-drain"], "the cluster has 1 node"),
+        (["drain", *everybody], "the cluster has 0 nodes that take shards (`n1`, `n2`, `n3` are drained)"),
+        (["remove", *everybody], "the cluster has 0 nodes that take shards"),
+        (["remove", *everybody, "--no-drain"], "`nodes` has no node"),
+    ):
         done = stocked("node", *words, "--yes")
         assert done.status == 14, done.err
-        assert "the cluster has 1 node" in done.err
+        assert f"error: cannot {words[0]} {', '.join(n for n in words if n in everybody)}: then " in done.err
+        assert left in done.err
     assert (tmp_path / "miroir.toml").read_text() == before
 
 
