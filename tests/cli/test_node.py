@@ -98,6 +98,7 @@ def test_without_a_terminal_nothing_is_done_unless_told(stocked: Miroir, spare: 
         (["n4"], 2, "`n4` is not NAME=URL"),
         (["n1=http://127.0.0.1:9"], 2, "node `n1` is in `miroir.toml` already"),
         (["n4=http://127.0.0.1:9"], 5, "node `n4` cannot be reached"),
+        (["n4=http://127.0.0.1:9"], 5, "hint: check that Meilisearch runs at this address and port"),
         (["n4=ftp://127.0.0.1:9"], 6, "expected http://HOST:PORT"),
         (["n4=http://127.0.0.1:9", "--key-env", "A", "--key-file", "b"], 2, "only one of"),
         (["n4=http://127.0.0.1:9", "--key-env", "NOT_THERE"], 12, "`NOT_THERE` is not set"),
