@@ -97,6 +97,11 @@ class Index:
     created_at: int = 0
     own_replicas: bool = False
 
+    def replicas_wanted(self, cluster_replicas: int) -> int:
+        """Copies of each shard in each group that the index is to have: its own number, if it has one, or that of the
+        topology file as it is now. `replicas` follows the file with the next run only."""
+        return self.replicas if self.own_replicas else cluster_replicas
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexMap:

@@ -61,6 +61,7 @@ def index(states: Sequence[Sequence[str]], *, tie_break: bool = False) -> IndexF
         primary_key="id",
         shards=len(states),
         replicas=len(states[0]),
+        own_replicas=True,
         tie_break=tie_break,
     )
     return IndexFacts(map=IndexMap(epoch=5, index=books, replicas=replicas))
