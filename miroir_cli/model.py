@@ -5,7 +5,7 @@ The words are those of the glossary in `docs/concepts/glossary.md`. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType
@@ -221,6 +221,14 @@ def group_of(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:
     for node in sorted(nodes, key=lambda node: node.name):
         groups.setdefault(node.group, []).append(node)
     return {name: tuple(members) for name, members in groups.items()}
+
+
+def shards_named(shards: Iterable[int], *, most: int = 8) -> str:
+    """`shard 3`, `shards 1, 2, 3`, `shards 0, 1, ..., 7 and 12 more`."""
+    numbers = sorted(shards)
+    text = ", ".join(map(str, numbers[:most]))
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    return f"{'shard' if len(numbers) == 1 else 'shards'} {text}{more}"
 
 
 def staying_groups(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from miroir_cli.checkup.finding import Finding, error, have, info, quoted, several, shards_named, warning
+from miroir_cli.checkup.finding import Finding, error, have, info, quoted, several, warning
 from miroir_cli.checkup.node_rules import is_another_disk
 from miroir_cli.errors import MiroirError
 from miroir_cli.indexes.settings import drift
-from miroir_cli.model import NodeName, ReplicaState, ShardId, staying_groups
+from miroir_cli.model import NodeName, ReplicaState, ShardId, shards_named, staying_groups
 from miroir_cli.topology.placement import moves, place
 
 if TYPE_CHECKING:

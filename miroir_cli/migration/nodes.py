@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from miroir_cli.errors import MiroirError, NodeUnavailable, Refused, TopologyInvalid, UsageError
 from miroir_cli.indexes.catalog import delete_on
-from miroir_cli.migration.rebalance import RUN_LOCK, Change, Outcome, describe_shards, make_plan, rebalance, refuse
+from miroir_cli.migration.rebalance import RUN_LOCK, Change, Outcome, make_plan, rebalance, refuse
+from miroir_cli.migration.step import describe_shards
 from miroir_cli.model import RESERVED_INDEX, Node, NodeName
 from miroir_cli.replication.members import check_newcomer
 from miroir_cli.store.journal import RunState

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import Locked, NotFound, Refused, WriteUnknown
 from miroir_cli.indexes.nodes import prepare_index
-from miroir_cli.indexes.status import shard_names
 from miroir_cli.migration.facts import gather_facts
 from miroir_cli.migration.fences import Fences
 from miroir_cli.migration.plan import Facts, Plan, PlannedStep, Refusal, plan_moves
 from miroir_cli.migration.run import Runner, RunOptions, RunProgress, RunResult, begin, clear_leftovers, fingerprint
 from miroir_cli.migration.side import Side
+from miroir_cli.migration.step import describe_shards
 from miroir_cli.migration.work import Work
 from miroir_cli.model import IndexMap, NodeName, ReplicaState
 from miroir_cli.replication.members import call_roll, publish
@@ -179,19 +179,6 @@ def refuse(plan: Plan, change: Change) -> None:
         raise Refused(
             f"these shards would be lost: {describe_shards(lost)}", hint="bring their node back, or say `--force`"
         )
-
-
-def describe_shards(named: Iterable[tuple[str, int | None]]) -> str:
-    """Shards in words, by index; None stands for the whole index."""
-    by_index: dict[str, list[int]] = {}
-    for uid, shard in named:
-        by_index.setdefault(uid, []).extend([] if shard is None else [shard])
-    return ", ".join(
-        f"{'shard' if len(shards) == 1 else 'shards'} {', '.join(shard_names(shards, most=30))} of index `{uid}`"
-        if shards
-        else f"index `{uid}`"
-        for uid, shards in by_index.items()
-    )
 
 
 async def _unfinished(cluster: Cluster, change: Change) -> RunRecord | None:

@@ -85,6 +85,7 @@ class RunResult:
             "run": self.run.id,
             "state": self.run.state.value,
             "moves": sum(step.state.switched for step in moves),
+            "drops": sum(step.state.switched for step in self.steps if step.target is None),
             "documents_moved": sum(step.copied for step in moves),
             "seconds": round(self.seconds, 3),
         }

@@ -19,12 +19,12 @@ from miroir_cli.checkup.facts import (
     Trouble,
     TroubleKind,
 )
-from miroir_cli.checkup.finding import Severity, count, error, info, shards_named, span, warning, worst_first
+from miroir_cli.checkup.finding import Severity, count, error, info, span, warning, worst_first
 from miroir_cli.checkup.index_rules import misplaced, settings_drift, uncovered, writes_in_doubt
 from miroir_cli.checkup.interview import ahead
 from miroir_cli.checkup.node_rules import clocks_differ, disk_full, not_a_member, slow, tasks_failed, unanswered
 from miroir_cli.checkup.state_rules import locks_held, state_on_network, state_outdated
-from miroir_cli.model import Index, IndexMap, IndexUid, Node, NodeName, Replica, ReplicaState, ShardId
+from miroir_cli.model import Index, IndexMap, IndexUid, Node, NodeName, Replica, ReplicaState, ShardId, shards_named
 from miroir_cli.node.answers import NodeVersion
 from miroir_cli.store.locks import Held, Owner
 from miroir_cli.store.records import ClusterRecord, Member
