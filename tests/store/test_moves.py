@@ -14,6 +14,7 @@ from miroir_cli.model import Index, IndexMap, IndexUid, IntentState, NodeName, R
 from miroir_cli.store.journal import Changes, RunId, RunKind, RunRecord, RunState, StepRecord, StepState, Wanted
 from miroir_cli.store.records import Marked, Settlement, Verdict
 from miroir_cli.store.sqlite.store import SqliteStore
+from tests.conftest import ROOT
 from tests.store.test_sqlite import ONE, ZERO, A, B, with_index, write
 
 C = NodeName("c")
@@ -191,3 +192,11 @@ async def test_a_run_is_kept_with_its_steps_and_who_did_what(tmp_path: Path) -> 
             (1, "second", "done"),
             (None, "second", "done"),
         ]
+
+
+def test_every_state_of_runs_and_steps_is_one_that_somebody_comes_to() -> None:
+    """Nothing else is in any state file, and nobody has to think of what cannot be."""
+    source = "".join(path.read_text() for path in (ROOT / "miroir_cli" / "migration").glob("*.py"))
+    for states in (RunState, StepState):
+        for state in states:
+            assert f"{states.__name__}.{state.name}" in source, state
