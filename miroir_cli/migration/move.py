@@ -353,7 +353,7 @@ class Move:
             if copy.limit.passed:
                 return False
             await asyncio.sleep(POLL)
-        changes = await self.cluster.store.changes(self.index.uid, self.step.shard, above=copy.cut)
+        changes = await self.cluster.store.changes(self.index.uid, self.step.shard, above=copy.cut, most=MOST_KEYS)
         keys = changes.keys | copy.unsure
         if changes.sweep or len(keys) > MOST_KEYS:
             return False

@@ -132,7 +132,8 @@ class Mover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What was written to a shard by the intents above a cut: keys, or `sweep` when some write did not name them."""
+    """What was written to a shard by the intents above a cut: the distinct keys, or `sweep` alone when some write did
+    not name them."""
 
     keys: frozenset[str] = frozenset()
     sweep: bool = False
