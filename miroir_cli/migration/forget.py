@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from miroir_cli.errors import IndexNotFound, MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.indexes.nodes import prepare_index
 from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
+from miroir_cli.migration.side import together
 from miroir_cli.migration.work import Stopped
 from miroir_cli.node.answers import Accepted, Refused
 from miroir_cli.node.client import segment
@@ -52,9 +53,7 @@ class Forgetting:
         await self.work.publish()
         batches, self.waiting = self.waiting, {}
         self._flushed = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            for (_, node), steps in batches.items():
-                group.create_task(self._forget(node, steps))
+        await together(self._forget(node, steps) for (_, node), steps in batches.items())
 
     async def _forget(self, node: NodeName, steps: list[tuple[Index, StepRecord]]) -> None:
         index = steps[0][0]

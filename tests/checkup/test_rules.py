@@ -179,6 +179,13 @@ def test_only_stopped_holders_and_order_locks_held_for_long_are_blamed(
     assert [finding.severity for finding in unsigned] == [Severity.INFO]
 
 
+def test_a_lock_that_is_newer_than_the_clock_was_taken_just_now() -> None:
+    held = Held(name="run", owner=Owner(pid=42, command="miroir import", since=99_999.0))
+    assert [finding.message for finding in locks_held(facts(locks=[held]))] == [
+        "process 42 (`miroir import`) has held lock `run` for 0 s"
+    ]
+
+
 def test_a_shard_without_a_copy_in_sync_names_who_had_it() -> None:
     found = list(uncovered(facts(node("n1"), node("n2"), indexes=[index([["n1 lost"], ["n2 serving"]])])))
     assert len(found) == 1
