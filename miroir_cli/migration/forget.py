@@ -34,6 +34,7 @@ class Forgetting:
     """The replicas of a run that left and whose documents are still on their nodes."""
 
     work: Work
+    every: float = FLUSH_EVERY
     waiting: dict[tuple[str, NodeName], list[tuple[Index, StepRecord]]] = field(default_factory=dict)
     left: dict[NodeName, str] = field(default_factory=dict)
     """Nodes on which something had to be left, with the reason."""
@@ -45,7 +46,7 @@ class Forgetting:
 
     async def flush_sometimes(self) -> None:
         """Delete what has gathered, if the last time is a while ago."""
-        if time.monotonic() - self._flushed >= FLUSH_EVERY:
+        if time.monotonic() - self._flushed >= self.every:
             await self.flush()
 
     async def flush(self) -> None:

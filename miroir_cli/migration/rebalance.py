@@ -81,24 +81,35 @@ async def rebalance(
     Raises `Locked` naming the owner while another process drives a run, and `Refused` when nothing can be done, or
     when it would lose data; nothing is moved then.
     """
+    async with cluster.locks.once(RUN_LOCK):
+        return await rebalance_locked(cluster, change, options=options, report=report)
+
+
+async def rebalance_locked(
+    cluster: Cluster,
+    change: Change,
+    *,
+    options: RunOptions | None = None,
+    report: Callable[[RunProgress], None] = lambda progress: None,
+) -> Outcome:
+    """The same for a caller that holds the run lock."""
     options = options or RunOptions()
     began = time.monotonic()
-    async with cluster.locks.once(RUN_LOCK):
-        await call_roll(cluster)
-        resumed = await _resume(cluster, change, options=options, report=report)
-        if resumed is not None and resumed.run.state is not RunState.DONE:
-            return Outcome(result=resumed)
-        plan, facts = await make_plan(cluster, change)
-        if resumed is None or plan.steps:
-            refuse(plan, change)
-        if not plan.steps:
-            return Outcome(result=resumed, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
-        await _start_lost_shards(cluster, plan, change)
-        await _follow_topology(cluster)
-        if options.max_duration is not None:
-            options = replace(options, max_duration=options.max_duration - (time.monotonic() - began))
-        result = await _run_plan(cluster, change, plan, facts, options=options, report=report)
-        return Outcome(result=result, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
+    await call_roll(cluster)
+    resumed = await _resume(cluster, change, options=options, report=report)
+    if resumed is not None and resumed.run.state is not RunState.DONE:
+        return Outcome(result=resumed)
+    plan, facts = await make_plan(cluster, change)
+    if resumed is None or plan.steps:
+        refuse(plan, change)
+    if not plan.steps:
+        return Outcome(result=resumed, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
+    await _start_lost_shards(cluster, plan, change)
+    await _follow_topology(cluster)
+    if options.max_duration is not None:
+        options = replace(options, max_duration=options.max_duration - (time.monotonic() - began))
+    result = await _run_plan(cluster, change, plan, facts, options=options, report=report)
+    return Outcome(result=result, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
 
 
 async def _resume(

@@ -93,6 +93,16 @@ async def test_a_run_whose_time_is_over_is_gone_on_with(tmp_path: Path) -> None:
         await check_finished(world, cluster, index, ledger)
 
 
+async def test_a_node_that_takes_its_time_to_delete_does_not_hold_up_the_next_shards(tmp_path: Path) -> None:
+    async with moving(tmp_path, nodes=2, replicas=2, shards=4, each=10) as (world, cluster, index, ledger):
+        slow = world.engine(1).faults.add(Kind.DELAY, path="/documents/delete$", seconds=3.0)
+        outcome = await run(cluster, options=RunOptions(retry_for=8.0, parallel=1, forget_every=0.0))
+        assert outcome.result is not None and slow.hits == 1
+        events = [(event.step, event.state) for event in await cluster.store.events(outcome.result.run.id)]
+        assert events.index((2, "joining")) < events.index((1, "done"))
+        await check_finished(world, cluster, index, ledger)
+
+
 async def test_two_tools_at_once(tmp_path: Path) -> None:
     """H14: the second is told who moves."""
     async with (

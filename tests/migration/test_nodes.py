@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,30 @@ async def test_a_node_that_serves_an_index_is_sent_its_settings_no_second_time(w
             assert N1 in {step.target for step in wanted.plan.steps}
             await do(cluster, wanted)
         assert await settings_tasks(N1) == before
+
+
+async def test_nobody_else_comes_between_the_edit_of_the_file_and_the_end_of_the_run(world: World) -> None:
+    """Another tool that is let in with the new file would plan a run of its own."""
+    async with books(world, replicas=1), world.cluster() as cluster, world.cluster() as other:
+        wanted = await plan_removal(cluster, [N2])
+        before = world.path.read_text()
+        let_in: list[str] = []
+
+        async def knock() -> None:
+            while True:
+                with suppress(Locked):
+                    async with other.locks.once(RUN_LOCK):
+                        let_in.append(world.path.read_text())
+                await asyncio.sleep(0)
+
+        knocking = asyncio.create_task(knock())
+        await asyncio.sleep(0.01)
+        await do(cluster, wanted)
+        after = world.path.read_text()
+        knocking.cancel()
+        await asyncio.wait([knocking])
+        assert let_in and set(let_in) <= {before, after}
+        assert file_names(world) == ["n1", "n3"]
 
 
 # -- remove
