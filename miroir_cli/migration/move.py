@@ -380,7 +380,7 @@ class Move:
                 return False
             await self.work.settle(self.index)
             await asyncio.sleep(POLL)
-        changes = await self.cluster.store.changes(self.index.uid, self.step.shard, above=copy.cut)
+        changes = await self.cluster.store.changes(self.index.uid, self.step.shard, above=copy.cut, most=MOST_KEYS)
         keys = changes.keys | copy.unsure
         if changes.sweep or len(keys) > MOST_KEYS:
             return False

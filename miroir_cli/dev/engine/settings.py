@@ -77,7 +77,8 @@ def validated(changes: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in changes.items():
         if name in _UNSUPPORTED:
-            if value not in (None, {}, []):
+            emptied = isinstance(value, dict) and not any(value.values())
+            if value not in (None, []) and not emptied:
                 raise not_supported(f"The setting `{name}`")
             result[name] = value
             continue
