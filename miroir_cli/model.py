@@ -106,6 +106,11 @@ class Index:
     created_at: int = 0
     own_replicas: bool = False
 
+    def replicas_wanted(self, cluster_replicas: int) -> int:
+        """Copies of each shard in each group that the index is to have: its own number, if it has one, or that of the
+        topology file as it is now. `replicas` follows the file with the next run only."""
+        return self.replicas if self.own_replicas else cluster_replicas
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexMap:
@@ -225,6 +230,14 @@ def group_of(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:
     for node in sorted(nodes, key=lambda node: node.name):
         groups.setdefault(node.group, []).append(node)
     return {name: tuple(members) for name, members in groups.items()}
+
+
+def shards_named(shards: Iterable[int], *, most: int = 8) -> str:
+    """`shard 3`, `shards 1, 2, 3`, `shards 0, 1, ..., 7 and 12 more`."""
+    numbers = sorted(shards)
+    text = ", ".join(map(str, numbers[:most]))
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    return f"{'shard' if len(numbers) == 1 else 'shards'} {text}{more}"
 
 
 def staying_groups(nodes: Sequence[Node]) -> dict[str, tuple[Node, ...]]:

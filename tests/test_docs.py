@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ import pytest
 
 from miroir_cli.checkup.facts import TroubleKind
 from miroir_cli.cli.app import COMMANDS
-from miroir_cli.dev.engine.testing import running_engine
+from miroir_cli.dev.engine.testing import Engine, running_engine
 from miroir_cli.model import ReplicaState
 from miroir_cli.topology.file import load_topology
 from tests.conftest import ROOT, clean_environment
@@ -114,31 +115,40 @@ def test_agents_page_is_short() -> None:
 
 
 @pytest.fixture
-def servers() -> Iterator[list[str]]:
+def engines() -> Iterator[list[Engine]]:
     """Servers with a key, for the addresses of the pages."""
     import tempfile
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        yield [
-            stack.enter_context(running_engine(folder / f"disk{number}", master_key=KEY)).url for number in range(1, 6)
-        ]
+        yield [stack.enter_context(running_engine(folder / f"disk{number}", master_key=KEY)) for number in range(1, 6)]
 
 
-def run_script(script: str, servers: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def servers(engines: list[Engine]) -> list[str]:
+    return [engine.url for engine in engines]
+
+
+YES = {f"MIROIR_{command}_YES": "1" for command in ("NODE_ADD", "NODE_REPLACE", "NODE_REMOVE", "STATE_RECOVER")}
+"""The answers of the person at the terminal for whom some pages are written."""
+
+
+def run_script(script: str, servers: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the commands of a page, with these servers at its addresses."""
     script = re.sub(r"^pip install .*$", "", script, flags=re.M).replace("your-master-key", KEY)
     for number, url in enumerate(servers, 1):
         script = script.replace(f"http://10.0.0.{number}:7700", url)
     programs = folder / "bin"
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     (programs / "miroir").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m miroir_cli "$@"\n')
     (programs / "miroir").chmod(0o755)
     (folder / "books.ndjson").write_text('{"id": 1, "title": "The Left Hand of Darkness"}\n')
     return subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script],
         cwd=folder,
-        env=clean_environment(HOME=str(folder), PATH=f"{programs}{os.pathsep}{os.environ['PATH']}"),
+        env=clean_environment(
+            HOME=str(folder), PATH=f"{programs}{os.pathsep}{os.environ['PATH']}", MIROIR_NODE_KEY=KEY, **environment
+        ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -146,31 +156,105 @@ def run_script(script: str, servers: list[str], folder: Path) -> subprocess.Comp
     )
 
 
+def commands_of(page: Path, language: str) -> str:
+    """The commands of a page's blocks in one language; what is for `make` is not for a folder without it."""
+    return "\n".join(block for block in blocks(page, language) if "miroir " in block)
+
+
+START = "\n".join([*blocks(DOCS / "guides" / "quick-start.md", "bash")[:2], "miroir import books books.ndjson"])
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/guides/quick-start.md"])
 def test_the_commands_of_the_page_run(name: str, servers: list[str], tmp_path: Path) -> None:
-    script = "\n".join(block for block in blocks(ROOT / name, "bash") if "miroir " in block)
-    done = run_script(script, servers, tmp_path)
+    done = run_script(commands_of(ROOT / name, "bash"), servers, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The Left Hand of Darkness" in done.stdout
     assert "_miroir" not in done.stdout
+    if blocks(ROOT / name, "sh"):
+        done = run_script(commands_of(ROOT / name, "sh"), servers, tmp_path, **YES)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [node.name for node in load_topology(tmp_path / "miroir.toml").nodes] == ["n1", "n2", "n3", "n4"]
+
+
+def test_the_commands_about_vectors_run(servers: list[str], tmp_path: Path) -> None:
+    start = blocks(DOCS / "guides" / "quick-start.md", "bash")[0]
+    searches = blocks(DOCS / "guides" / "vectors.md", "bash")
+    done = run_script("\n".join([start, *searches]), servers, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    films = re.findall(r"^ \d   (\w+)", done.stdout, re.M)
+    assert films == ["Stalker", "Solaris", "Playtime", "Lost"] * 2 + ["Stalker", "Playtime"], done.stdout
 
 
 @pytest.mark.timeout(150)  # six runs, each of which waits two seconds to be sure of its targets
 def test_the_commands_for_changing_the_cluster_run(servers: list[str], tmp_path: Path) -> None:
-    start = blocks(DOCS / "guides" / "quick-start.md", "bash")[:2]
     changes = blocks(DOCS / "guides" / "changing-the-cluster.md", "bash")
-    script = "\n".join(
-        [*start, "miroir import books books.ndjson", *changes, "miroir search books left", "miroir status"]
-    )
+    script = "\n".join([START, *changes, "miroir search books left", "miroir status"])
     done = run_script(script, servers, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The Left Hand of Darkness" in done.stdout
     assert [node.name for node in load_topology(tmp_path / "miroir.toml").nodes] == ["n1", "n5", "n4"]
 
 
-@pytest.mark.parametrize("line", re.findall(
-    r"miroir (?:node|rebalance|journal) .*", "".join(blocks(DOCS / "guides" / "changing-the-cluster.md", "text"))
-))  # fmt: skip
+@pytest.mark.timeout(150)
+def test_the_commands_for_when_a_node_fails_run(engines: list[Engine], servers: list[str], tmp_path: Path) -> None:
+    """In the order of the page: a node is away during an import and comes back, then it and another one are gone for
+    good. Every night everything is compared."""
+    page = DOCS / "guides" / "when-a-node-fails.md"
+    assert run_script(START, servers, tmp_path).returncode == 0
+    engines[1].stop()
+    importing = 'seq 100 | sed \'s/.*/{"id": &, "title": "Solaris"}/\' | miroir import books -'
+    away = run_script(importing, servers, tmp_path)
+    assert away.returncode == 0 and "warning: node `n2` missed writes" in away.stderr, away.stderr
+    doctor = run_script(commands_of(DOCS / "guides" / "when-something-is-wrong.md", "bash"), servers, tmp_path)
+    assert doctor.returncode == 3
+    shown = blocks(DOCS / "guides" / "when-something-is-wrong.md", "text")[0].splitlines()
+    for line in (shown[0].partition(" at ")[0], shown[3]):
+        assert line in doctor.stdout + doctor.stderr
+    engines[1].start()
+    back = run_script(commands_of(page, "bash"), servers, tmp_path)
+    assert back.returncode == 0 and " mended, " in back.stdout, back.stdout + back.stderr
+    engines[1].stop()
+    *replacing, removing = commands_of(page, "sh").splitlines()
+    gone = run_script("\n".join(replacing), servers, tmp_path, **YES)
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert [node.name for node in load_topology(tmp_path / "miroir.toml").nodes] == ["n1", "n5", "n3"]
+    engines[2].stop()
+    gone = run_script(removing.replace("n2", "n3"), servers, tmp_path, **YES)
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    nightly = [line.split(None, 5)[5] for line in blocks(page, "text")[1].splitlines() if not line.startswith("#")]
+    assert len(nightly) == 3
+    night = run_script("\n".join(nightly).replace("/srv/search", str(tmp_path)), servers, tmp_path)
+    assert night.returncode == 0, night.stdout + night.stderr
+    compared = [json.loads(line) for line in (tmp_path / "verify.jsonl").read_text().splitlines()]
+    assert [found["differences"] for found in compared] == [[], []] and compared[1]["documents"] == 100
+
+
+def test_the_commands_for_a_lost_state_file_run(engines: list[Engine], servers: list[str], tmp_path: Path) -> None:
+    first, second = blocks(DOCS / "guides" / "lost-state.md", "bash")
+    assert run_script(START, servers, tmp_path).returncode == 0
+    (tmp_path / ".miroir" / "state.db").unlink()
+    done = run_script(f"{first}\nmiroir repair\nmiroir search books left", servers, tmp_path, **YES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The Left Hand of Darkness" in done.stdout
+    (tmp_path / ".miroir" / "state.db").unlink()
+    engines[2].stop()
+    assert run_script("miroir state recover", servers, tmp_path, **YES).returncode == 14
+    assert run_script(second, servers, tmp_path, **YES).returncode == 0
+
+
+OCCASIONAL = [
+    line
+    for name in ("changing-the-cluster", "when-a-node-fails")
+    for kind in ("text", "ini")
+    for line in re.findall(
+        r"miroir (?:node|rebalance|journal|verify|repair|doctor) [^\n>]*",
+        "".join(blocks(DOCS / "guides" / f"{name}.md", kind)),
+    )
+    if "repair --watch" not in line and "missed writes" not in line
+]
+
+
+@pytest.mark.parametrize("line", OCCASIONAL)
 def test_commands_that_need_an_occasion_are_understood(line: str, servers: list[str], tmp_path: Path) -> None:
     words = shlex.split(line)[1:]
     (tmp_path / "miroir.toml").write_text(f'[cluster]\nname = "x"\n[[nodes]]\nname = "n1"\nurl = "{servers[0]}"\n')

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from miroir_cli.model import shards_named
+
 
 class Severity(StrEnum):
     """`error`: something does not work now. `warning`: it works, with less safety than asked for. `info`: worth
@@ -58,14 +60,6 @@ def count(findings: Iterable[Finding]) -> str:
 def several(number: int, one: str) -> str:
     """`1 task`, `12 tasks`."""
     return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
-
-
-def shards_named(shards: Iterable[int], *, most: int = 8) -> str:
-    """`shard 3`, `shards 1, 2, 3`, `shards 0, 1, ..., 7 and 12 more`."""
-    numbers = sorted(shards)
-    text = ", ".join(map(str, numbers[:most]))
-    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    return f"{'shard' if len(numbers) == 1 else 'shards'} {text}{more}"
 
 
 def have(shards: Sequence[int]) -> str:

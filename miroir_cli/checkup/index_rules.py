@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from miroir_cli.checkup.finding import Finding, error, have, info, quoted, several, shards_named, warning
+from miroir_cli.checkup.finding import Finding, error, have, info, quoted, several, warning
 from miroir_cli.checkup.node_rules import is_another_disk
 from miroir_cli.errors import MiroirError
 from miroir_cli.indexes.settings import drift
-from miroir_cli.model import NodeName, ReplicaState, ShardId, group_of
+from miroir_cli.model import NodeName, ReplicaState, ShardId, shards_named, staying_groups
 from miroir_cli.topology.placement import moves, place
 
 if TYPE_CHECKING:
@@ -120,10 +120,11 @@ def below_quorum(facts: Facts) -> Iterator[Finding]:
 
 
 def too_few_replicas(facts: Facts) -> Iterator[Finding]:
-    """Shards with fewer replicas within a group than the index asks for, whatever the state of those."""
+    """Shards with fewer replicas within a group than the index is to have, whatever the state of those. A group whose
+    nodes are all drained is to have none."""
     for index in facts.state.indexes:
-        uid, wanted = index.map.index.uid, index.map.index.replicas
-        for group, members in group_of([node.node for node in facts.nodes]).items():
+        uid, wanted = index.map.index.uid, index.map.index.replicas_wanted(facts.cluster.replicas)
+        for group, members in staying_groups([node.node for node in facts.nodes]).items():
             names = {node.name for node in members}
             held = [
                 replica.shard
@@ -150,9 +151,8 @@ def misplaced(facts: Facts) -> Iterator[Finding]:
             if replica.state in PLACED:
                 current.setdefault(replica.shard, set()).add(replica.node)
         try:
-            target = place(
-                shards=index.map.index.shards, nodes=nodes, replicas=index.map.index.replicas, current=current
-            )
+            replicas = index.map.index.replicas_wanted(facts.cluster.replicas)
+            target = place(shards=index.map.index.shards, nodes=nodes, replicas=replicas, current=current)
         except MiroirError as failure:
             yield error(
                 "index.placement",

@@ -88,7 +88,7 @@ def locks_held(facts: Facts) -> Iterator[Finding]:
         if lock.owner is None:
             yield info("lock.held", lock.name, f"{what} is held by another process", "wait for it to end")
             continue
-        pid, held_for = lock.owner.pid, facts.now - lock.owner.since
+        pid, held_for = lock.owner.pid, max(0.0, facts.now - lock.owner.since)  # the clock may have been set back
         who = f"process {pid} (`{lock.owner.command}`) has held {what} for {span(held_for)}"
         if lock.stopped:
             hint = f"run `kill -CONT {pid}` to let it go on, or `kill -9 {pid}`: nothing is lost"

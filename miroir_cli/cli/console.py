@@ -372,6 +372,7 @@ def _log_to_stderr(verbose: int) -> None:
 
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger().setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.DEBUG if verbose > 1 else logging.WARNING)  # a line for each request
 
 
 def _truth(value: str | None) -> bool:

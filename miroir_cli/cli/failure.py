@@ -14,6 +14,9 @@ from miroir_cli.errors import Interrupted, MiroirError, UsageError
 BROKEN_PIPE: Final = 141
 """Exit status when the reader of standard output went away: what the shell reports for SIGPIPE."""
 
+NUMBERS: Final = {"int_parsing": "a whole number", "int_from_float": "a whole number", "float_parsing": "a number"}
+"""What was expected, by the kind of complaint."""
+
 
 def as_miroir_error(error: Exception) -> MiroirError:
     """The one error to report for whatever a command raised."""
@@ -72,7 +75,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     context = getattr(error, "ctx", None)
     text = error.format_message()
     message = text.partition(". Did you mean")[0].partition(" (Possible options")[0]
-    message = message[:1].lower() + message[1:].rstrip(".").replace("'", "`")
+    message = _wrong_value(error) or message[:1].lower() + message[1:].rstrip(".").replace("'", "`")
     known: list[str] = list(getattr(error, "possibilities", None) or ())
     wanted = getattr(error, "option_name", "")
     if text.startswith("No such command") and context is not None:
@@ -83,3 +86,34 @@ def _usage_error(error: typer.TyperException) -> UsageError:
         return UsageError(message, hint=f"did you mean `{near[0]}`?")
     command = context.command_path if context is not None else "miroir"
     return UsageError(message, hint=f"run `{command} --help` to see how it is used")
+
+
+def _wrong_value(error: typer.TyperException) -> str | None:
+    """A value of the wrong kind or out of its range: "`--rate` is `-5`, expected 1 or more"."""
+    complaints = getattr(error.__cause__, "errors", None)
+    if not callable(complaints):
+        return None
+    complaint = complaints()[0]
+    name = error.format_message().partition(":")[0].removeprefix("Invalid value for ").replace("'", "`")
+    said = str(complaint["msg"]).replace("'", "`")
+    if complaint["type"] == "value_error":
+        return f"{name}: {said.removeprefix('Value error, ')}"
+    described = getattr(getattr(error, "param", None), "get_runtime_param", lambda: None)()
+    declared = getattr(described, "parameter_info", None)
+    expected = [NUMBERS[complaint["type"]]] if complaint["type"] in NUMBERS else []
+    range_ = _range(getattr(declared, "min", None), getattr(declared, "max", None))
+    if range_ is not None:
+        expected.append(range_)
+    return f"{name} is `{complaint['input']}`, expected {', '.join(expected) or said.removeprefix('Input should be ')}"
+
+
+def _range(least: float | None, most: float | None) -> str | None:
+    ends = [f"{end:f}".rstrip("0").rstrip(".") if end is not None else None for end in (least, most)]
+    match ends:
+        case [None, None]:
+            return None
+        case [_, None]:
+            return f"{ends[0]} or more"
+        case [None, _]:
+            return f"{ends[1]} or less"
+    return f"{ends[0]} to {ends[1]}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.runs import show_differences
 from miroir_cli.cli.table import counted
 from miroir_cli.errors import (
     DifferencesFound,
@@ -18,17 +19,17 @@ from miroir_cli.errors import (
     TemporaryError,
     UsageError,
 )
+from miroir_cli.migration.step import refusals_told
+from miroir_cli.model import shards_named
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.migration.rebalance import Outcome
     from miroir_cli.migration.repair import LastResort
     from miroir_cli.migration.run import RunOptions, RunProgress
-    from miroir_cli.migration.verify import ShardDifference, Verification
+    from miroir_cli.migration.verify import Verification
 
 app = typer.Typer()
-
-SHOWN_KEYS = 5
 
 IndexArgument = Annotated[
     str | None, typer.Argument(metavar="[INDEX]", help="The index's uid (all indexes without it).", show_default=False)
@@ -97,26 +98,16 @@ def _show(console: Console, found: Verification) -> None:
         f"{found.seconds:.1f} s{resumed}: {'equal' if found.clean else _told(found)}"
     )
     if found.differences:
-        console.table(
-            ["index", "shard", "node", "against", "missing", "extra", "different", "keys"],
-            [_row(each) for each in found.differences],
-        )
+        show_differences(console, found.json()["differences"])
     for uid, nodes in found.settings.items():
         for node, names in nodes.items():
             console.warn(f"node `{node}` has other settings than index `{uid}`: {', '.join(names)}")
 
 
-def _row(each: ShardDifference) -> tuple[Any, ...]:
-    keys = sorted(each.keys)
-    shown = ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
-    counts = (len(each.missing), len(each.extra), len(each.different))
-    return (each.index, each.shard, each.node, each.reference, *counts, shown)
-
-
 def _told(found: Verification) -> str:
     parts = []
     if found.differences:
-        parts.append(f"{counted(len(found.differences), 'replica')} differ")
+        parts.append(counted(len(found.differences), "replica differs", "replicas differ"))
     if found.settings:
         nodes = sum(len(names) for names in found.settings.values())
         parts.append(f"{counted(nodes, 'node')} with other settings")
@@ -195,8 +186,8 @@ async def _show_plan(console: Console, cluster: Cluster, index: str | None) -> N
             + (f", {counted(len(plan.refusals), 'replica')} cannot be now" if plan.refusals else "")
         ),
     )
-    for refusal in plan.refusals:
-        console.warn(f"shard {refusal.shard} of index `{refusal.index}`: {refusal.reason}")
+    for told in refusals_told(plan.refusals):
+        console.warn(told)
 
 
 async def _watch(console: Console, cluster: Cluster, index: str | None, options: RunOptions, interval: float) -> None:
@@ -318,8 +309,8 @@ async def _without_source(cluster: Cluster, index: str | None) -> dict[str, list
 
 
 def _document(outcome: Outcome, found: Verification | None) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"run": None, "state": "done", "moves": 0, "documents_moved": 0, "seconds": 0.0}
-    document = dict(outcome.result.json()) if outcome.result is not None else nothing
+    nothing = {"run": None, "state": "done", "moves": 0, "drops": 0, "documents_moved": 0, "seconds": 0.0}
+    document: dict[str, Any] = {**(outcome.result.json() if outcome.result is not None else nothing)}
     document["refused"] = [
         {"index": each.index, "shard": each.shard, "reason": each.reason} for each in outcome.refusals
     ]
@@ -345,7 +336,7 @@ def _raise_what_is_left(outcome: Outcome, found: Verification | None, lost: dict
     if lost:
         uid, shards = next(iter(lost.items()))
         raise Refused(
-            f"index `{uid}`: no replica of shard {', '.join(map(str, shards[:10]))} is in sync",
+            f"index `{uid}`: no replica of {shards_named(shards)} is in sync",
             hint=f"bring its nodes back, or run `miroir repair {uid} --accept-data-loss`",
         )
     if found is not None and not found.clean:

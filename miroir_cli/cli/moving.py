@@ -14,6 +14,8 @@ from miroir_cli.cli.progress import amount
 from miroir_cli.cli.runs import GO_ON
 from miroir_cli.cli.table import Column, counted, spoken
 from miroir_cli.errors import Locked, PartialError, TemporaryError
+from miroir_cli.migration.step import refusals_told
+from miroir_cli.model import shards_named
 
 if TYPE_CHECKING:
     from miroir_cli.cli.console import Console
@@ -34,8 +36,10 @@ MOVE_COLUMNS = (
     Column(name="index"),
     Column(name="from", keep=True),
     Column(name="to", keep=True),
-    Column(name="shards"),
+    Column(name="shards", right=True, keep=True),
+    Column(name="numbers"),
 )
+MOST_NUMBERS = 12
 NODE_COLUMNS = (
     Column(name="node"),
     Column(name="shards", right=True, keep=True),
@@ -71,11 +75,10 @@ def show_plan(console: Console, plan: Plan, seconds: float | None) -> None:
         console.table(MOVE_COLUMNS, _moves(plan))
     console.print()
     console.print(_effort(plan, seconds))
-    for refusal in plan.refusals:
-        where = f"index `{refusal.index}`" if refusal.shard is None else f"`{refusal.index}` shard {refusal.shard}"
-        console.warn(f"{where}: {refusal.reason}")
+    for told in refusals_told(plan.refusals):
+        console.warn(told)
     for uid, shards in plan.lost.items():
-        console.warn(f"given up, with all their documents: shards {', '.join(map(str, shards))} of index `{uid}`")
+        console.warn(f"given up, with all their documents: {shards_named(shards)} of index `{uid}`")
 
 
 def _change(before: int | None, after: int | None) -> str:
@@ -84,12 +87,15 @@ def _change(before: int | None, after: int | None) -> str:
     return " -> ".join("-" if count is None else f"{count:,}" for count in (before, after))
 
 
-def _moves(plan: Plan) -> list[tuple[str, str | None, str | None, str]]:
+def _moves(plan: Plan) -> list[tuple[str, str | None, str | None, int, str]]:
     """The steps, those with the same nodes together."""
     grouped: dict[tuple[str, str | None, str | None], list[int]] = {}
     for step in plan.steps:
         grouped.setdefault((step.index, step.leaving, step.target), []).append(step.shard)
-    return [(*nodes, ", ".join(map(str, sorted(shards)))) for nodes, shards in grouped.items()]
+    return [
+        (*nodes, len(shards), shards_named(shards, most=MOST_NUMBERS).partition(" ")[2])
+        for nodes, shards in grouped.items()
+    ]
 
 
 def _effort(plan: Plan, seconds: float | None) -> str:
@@ -189,7 +195,7 @@ def _working_on(state: RunProgress) -> str:
 
 def outcome_document(outcome: Outcome, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The JSON document of a run: {"run", "state", "moves", "documents_moved", "seconds", ...}."""
-    nothing = {"run": None, "state": "done", "moves": 0, "documents_moved": 0, "seconds": 0.0}
+    nothing = {"run": None, "state": "done", "moves": 0, "drops": 0, "documents_moved": 0, "seconds": 0.0}
     document: dict[str, Any] = {**(outcome.result.json() if outcome.result is not None else nothing), **(more or {})}
     if outcome.refusals:
         document["refused"] = [
@@ -206,11 +212,9 @@ def finish(console: Console, outcome: Outcome, pace: Pace, *, more: Mapping[str,
     if outcome.result is not None:
         _raise_what_is_left(outcome.result, pace)
     if outcome.refusals:
-        first = outcome.refusals[0]
-        where = f"shard {first.shard} of index `{first.index}`" if first.shard is not None else f"index `{first.index}`"
-        more_of_them = f" (and {len(outcome.refusals) - 1} more)" if len(outcome.refusals) > 1 else ""
         raise PartialError(
-            f"left as it was: {where}{more_of_them}: {first.reason}", hint="run `miroir rebalance plan` to see all"
+            f"left as it was: {'; '.join(refusals_told(outcome.refusals))}",
+            hint="run `miroir rebalance plan` to see it",
         )
 
 
@@ -219,16 +223,21 @@ def _show_outcome(console: Console, outcome: Outcome) -> None:
         console.print("nothing had to be moved")
     else:
         result = outcome.result
-        moved = sum(step.target is not None and step.state.switched for step in result.steps)
-        copied = sum(step.copied for step in result.steps)
-        console.print(
-            f"{counted(moved, 'shard')} moved, {counted(copied, 'document')} copied, {result.seconds:.1f} s"
-            + _pauses(result)
-        )
+        console.print(f"{what_was_done(result.json())}, {result.seconds:.1f} s{_pauses(result)}")
         for node, reason in result.left.items():
             console.warn(f"what left `{node}` could not be deleted there yet: {reason}")
     for name in outcome.expelled:
         console.print(f"node `{name}` is no longer part of the cluster")
+
+
+def what_was_done(done: Mapping[str, Any]) -> str:
+    """A run's moves and drops in words, from its JSON document."""
+    parts = []
+    if done["moves"] or not done.get("drops"):
+        parts += [f"{counted(done['moves'], 'shard')} moved", f"{counted(done['documents_moved'], 'document')} copied"]
+    if done.get("drops"):
+        parts.append(f"{counted(done['drops'], 'replica')} dropped")
+    return ", ".join(parts)
 
 
 def _pauses(result: RunResult) -> str:

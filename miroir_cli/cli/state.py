@@ -11,7 +11,7 @@ import typer
 from miroir_cli.cli.console import Console, run
 from miroir_cli.cli.table import Column, counted
 from miroir_cli.errors import PartialError
-from miroir_cli.model import ReplicaState
+from miroir_cli.model import ReplicaState, shards_named
 
 if TYPE_CHECKING:
     from miroir_cli.replication.rebuild import Recovery
@@ -156,10 +156,7 @@ def _index_document(recovery: Recovery, found: RebuiltIndex) -> dict[str, Any]:
 
 def uncovered_line(recovery: Recovery) -> str:
     """Which shards have no replica in sync."""
-    parts = [
-        f"index `{uid}`: {'shard' if len(shards) == 1 else 'shards'} {', '.join(map(str, shards))}"
-        for uid, shards in recovery.election.uncovered.items()
-    ]
+    parts = [f"index `{uid}`: {shards_named(shards)}" for uid, shards in recovery.election.uncovered.items()]
     return f"no node that answers was in sync for {'; '.join(parts)}"
 
 

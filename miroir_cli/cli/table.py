@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 GAP: Final = 2
+"""Between two columns: the padding of the left one and what separates them in rich's box."""
+
 SMALLEST: Final = 8
 """A column that may be cut is not made narrower than this; optional columns go first."""
 
@@ -53,7 +55,7 @@ def print_table(columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]],
     width = terminal_width()
     shown = _fitting(described, texts, width)
     widths = _widths([described[position] for position in shown], [_natural(described, texts, p) for p in shown], width)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP, 0, 0), show_edge=False, title=title)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0), show_edge=False, title=title)
     table.title_justify = "left"
     table.title_style = "bold"
     for position, room in zip(shown, widths, strict=True):

@@ -91,23 +91,24 @@ class Cutter:
         self._source = 0
         self._place = BEGINNING
         self._reader: Reader | None = None
+        self._begun: dict[int, Reader] = {}
         self._chunks: Iterator[Chunk] | None = None
         self._finished = 0
 
     def check(self) -> None:
         """Look at the beginning of every source. Raises SourceInvalid and the like before anything is sent."""
-        for source in self.inputs:
-            reader = self._open(source)
+        for position, source in enumerate(self.inputs):
+            reader = self._open(position)
             if not source.rereadable:
-                self._reader = reader
+                self._begun[position] = reader
                 continue
             with reader:
                 next(reader.chunks(primary_key=self.router.primary_key), None)
 
-    def _open(self, source: Input) -> Reader:
-        if not source.rereadable and self._reader is not None:
-            return self._reader
-        return Reader(source, format=self._format, delimiter=self._delimiter)
+    def _open(self, position: int) -> Reader:
+        """A source from its beginning; what can be read once only goes on from the look at it."""
+        begun = self._begun.pop(position, None)
+        return begun or Reader(self.inputs[position], format=self._format, delimiter=self._delimiter)
 
     def go_to(self, source: int, place: Place) -> None:
         """Continue at a place of a source instead of the beginning of the first one."""
@@ -132,7 +133,7 @@ class Cutter:
 
     def _cut(self, size: int) -> Cut | None:
         if self._chunks is None:
-            self._reader = self._open(self.inputs[self._source])
+            self._reader = self._open(self._source)
             self._chunks = self._reader.chunks(
                 primary_key=self.router.primary_key, start=self._place, block=self._block
             )
@@ -170,14 +171,17 @@ class Cutter:
         return batch
 
     def abandon(self) -> None:
-        """Let whatever waits for standard input return."""
+        """Let whatever waits for standard input or a pipe return."""
         for source in self.inputs:
-            if source.standard is not None:
-                source.standard.abandoned = True
+            if source.streamed is not None:
+                source.streamed.abandoned = True
 
     def close(self) -> None:
         """Close what is open."""
         self._close_reader()
+        for reader in self._begun.values():
+            reader.close()
+        self._begun.clear()
 
     def _close_reader(self) -> None:
         if self._reader is not None:

@@ -66,7 +66,7 @@ BEGINNING: Final = Place()
 
 
 class Reader:
-    """An input's opened bytes, kept from telling its format to reading it: standard input can be opened only once."""
+    """An input's opened bytes, kept from telling its format to reading it: a stream can be opened only once."""
 
     def __init__(self, source: Input, *, format: Format | None = None, delimiter: str | None = None) -> None:
         self._stream = Rewound(source)
@@ -83,7 +83,7 @@ class Reader:
         if found is not Format.PARQUET:
             _refuse_binary(sample, source.name)
         elif source.path is None or self._stream.compression:
-            where = "from standard input" if source.path is None else "from a compressed file"
+            where = "from standard input or a pipe" if source.path is None else "from a compressed file"
             raise SourceInvalid(f"Parquet cannot be read {where}: `{source.name}`", hint="name the plain file")
         return Source(input=source, format=found, delimiter=delimiter or ("\t" if suffix == ".tsv" else ","))
 

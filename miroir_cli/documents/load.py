@@ -166,7 +166,8 @@ async def _to_the_end(run: Import) -> None:
         hint = "run the same command again: it goes on from there"
         if not run.journal.resumable:
             await run.journal.finish({}, state="abandoned")
-            hint = "standard input cannot be resumed: send all of it again, what is stored is only overwritten"
+            once = next(source.name for source in run.cutter.inputs if not source.rereadable)
+            hint = f"{once} cannot be resumed: send all of it again, what is stored is only overwritten"
         raise Interrupted(
             f"interrupted: {run.sent:,} documents were sent, {run.indexed:,} of them are stored so far", hint=hint
         ) from None

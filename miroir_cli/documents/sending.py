@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from miroir_cli.documents.outstanding import InQueue, Outstanding
 from miroir_cli.errors import MiroirError, NodeRefusal, ShardUnavailable
-from miroir_cli.model import Index, NodeName, ShardId, WriteKind
+from miroir_cli.model import Index, NodeName, ShardId, WriteKind, shards_named
 from miroir_cli.replication.write import Outgoing, Written, write
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Sender:
                     if shards:
                         record, refused = await self._send_halves(record, batch, written)
         except _Away as away:
-            named = ", ".join(map(str, sorted(away.written.refused)))
+            named = shards_named(away.written.refused)
             raise ShardUnavailable(
-                f"no node took the documents of shard {named} within {self.retry_for:g} s: {away.written.reason}",
+                f"no node took the documents of {named} within {self.retry_for:g} s: {away.written.reason}",
                 hint="see `miroir status`, then run the same command again: it goes on from there",
             ) from away.written.error
         return record, refused

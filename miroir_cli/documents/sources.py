@@ -1,4 +1,5 @@
-"""Where documents come from: files and standard input, plain or compressed, and what tells one content from another."""
+"""Where documents come from: files, standard input and pipes, plain or compressed, and what tells one content from
+another."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ import gzip
 import io
 import os
 import select
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -36,11 +39,13 @@ class Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class StandardInput(io.RawIOBase):
-    """Standard input, read so that a thread that waits for it can be told to stop: it is as if there were no more."""
+class Streamed(io.RawIOBase):
+    """What can be read once only, such as standard input or a named pipe, read so that a thread that waits for it can
+    be told to stop: it is as if there were no more."""
 
-    def __init__(self) -> None:
-        self._file = sys.stdin.fileno()
+    def __init__(self, file: int, *, owned: bool) -> None:
+        self._file = file
+        self._owned = owned
         self.abandoned = False
 
     def readable(self) -> bool:
@@ -49,18 +54,25 @@ class StandardInput(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self.abandoned:
             if select.select([self._file], [], [], 0.2)[0]:
-                return os.readv(self._file, [buffer])
+                with suppress(BlockingIOError):
+                    return os.readv(self._file, [buffer])
         return 0
+
+    def close(self) -> None:
+        if self._owned and not self.closed:
+            os.close(self._file)
+        super().close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One thing to read, found and readable. `size` is in bytes as stored, None when it cannot be known."""
+    """One thing to read, found and readable: a file (`path`), or something that is read once only (`streamed`). `size`
+    is in bytes as stored, None when it cannot be known."""
 
     name: str
-    path: Path | None
-    size: int | None
-    standard: StandardInput | None = None
+    path: Path | None = None
+    size: int | None = None
+    streamed: Streamed | None = None
 
     @property
     def rereadable(self) -> bool:
@@ -140,9 +152,8 @@ def find_inputs(patterns: Sequence[str]) -> list[Input]:
     inputs: list[Input] = []
     for pattern in patterns:
         if pattern == STANDARD_INPUT:
-            if any(source.path is None for source in inputs):
-                raise SourceInvalid("standard input (`-`) can be read once only")
-            inputs.append(Input(name="standard input", path=None, size=None, standard=StandardInput()))
+            streamed = Streamed(sys.stdin.fileno(), owned=False)
+            inputs.append(Input(name="standard input", streamed=streamed))
         elif not os.path.lexists(pattern) and glob.has_magic(pattern):
             found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
             if not found:
@@ -150,6 +161,10 @@ def find_inputs(patterns: Sequence[str]) -> list[Input]:
             inputs += map(_find_file, found)
         else:
             inputs.append(_find_file(pattern))
+    once = [source.name for source in inputs if not source.rereadable]
+    for name in once:
+        if once.count(name) > 1:
+            raise SourceInvalid(f"`{name}` can be read once only")
     return inputs
 
 
@@ -158,6 +173,8 @@ def _find_file(name: str) -> Input:
     if path.is_dir():
         raise SourceInvalid(f"`{name}` is a directory", hint=f"name its files: `{name.rstrip('/')}/*.ndjson`")
     try:
+        if _is_streamed(path.stat().st_mode):  # a pipe waits for its writer, which must not see it closed again
+            return Input(name=name, streamed=Streamed(os.open(path, os.O_RDONLY | os.O_NONBLOCK), owned=True))
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size if path.is_file() else None
     except OSError as error:
@@ -167,10 +184,14 @@ def _find_file(name: str) -> Input:
     return Input(name=name, path=path, size=size)
 
 
+def _is_streamed(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
 def _open_stored(source: Input) -> io.BufferedReader:
     if source.path is None:
-        assert source.standard is not None
-        return io.BufferedReader(source.standard, SAMPLE)
+        assert source.streamed is not None
+        return io.BufferedReader(source.streamed, SAMPLE)
     try:
         return io.BufferedReader(io.FileIO(source.path, "rb"), SAMPLE)
     except OSError as error:

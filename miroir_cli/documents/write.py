@@ -12,7 +12,7 @@ import msgspec
 from miroir_cli.documents.refusals import KEY_TEXT
 from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import NodeTaskFailed, ShardUnavailable, UsageError
-from miroir_cli.model import Index, IntentState, NodeName, ShardId, WriteKind, shard_filter
+from miroir_cli.model import Index, IntentState, NodeName, ShardId, WriteKind, shard_filter, shards_named
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import Outgoing, Written, write
 
@@ -114,9 +114,8 @@ def _raise_refused(written: Written) -> None:
     if not written.refused:
         return
     if written.temporary or written.error is None:
-        named = ", ".join(map(str, sorted(written.refused)))
         raise ShardUnavailable(
-            f"no node took the deletion for shard {named}: {written.reason}",
+            f"no node took the deletion for {shards_named(written.refused)}: {written.reason}",
             hint="see `miroir status`, then run the same command again",
         ) from written.error
     raise written.error

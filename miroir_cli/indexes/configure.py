@@ -11,7 +11,7 @@ import msgspec
 
 from miroir_cli.errors import MiroirError, NodeRefusal, NodeTaskFailed, SettingsInvalid, ShardUnavailable
 from miroir_cli.indexes.catalog import default_rules
-from miroir_cli.indexes.settings import KEYS, diff, differences, from_node, merge, to_node, validate
+from miroir_cli.indexes.settings import KEYS, diff, differences, from_node, merge, to_node, validate, with_removals
 from miroir_cli.model import Index, IndexMap, IntentState, Json, NodeName, ShardId, WriteKind
 from miroir_cli.replication.members import Roll, call_roll
 from miroir_cli.replication.recover import recover
@@ -79,7 +79,11 @@ async def change_settings(
         names = _in_sync_nodes(map)
         _require_every_shard(map, roll)
         rules = await default_rules(cluster, [name for name in names if name in roll.present])
-        node_settings = to_node(after, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules)
+        node_settings = with_removals(
+            to_node(after, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules),
+            before=index.settings,
+            present=await _embedders_on(cluster, index, [name for name in names if name in roll.present]),
+        )
         content = msgspec.json.encode(node_settings)
         written = await write_locked(
             cluster,
@@ -114,6 +118,17 @@ async def _after_other_changes(cluster: Cluster, uid: str, *, timeout: float) ->
                 yield await cluster.reload(uid)
                 return
         await settle_until(cluster, index, before[-1], timeout=timeout)
+
+
+async def _embedders_on(cluster: Cluster, index: Index, names: Sequence[NodeName]) -> set[str]:
+    """Names of the embedders that these nodes have; also those that nobody should have given them."""
+    found = await cluster.fleet.each(lambda client: client.settings(index.uid), names=names)
+    return {
+        name
+        for settings in found.values()
+        if not isinstance(settings, MiroirError)
+        for name in settings.get("embedders") or ()
+    }
 
 
 def _require_every_shard(map: IndexMap, roll: Roll) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from miroir_cli.errors import NodeRefusal, NodeUnavailable
 from miroir_cli.indexes.catalog import default_rules, finish_task
-from miroir_cli.indexes.settings import defaults_from, differences, drift, to_node
+from miroir_cli.indexes.settings import defaults_from, differences, drift, to_node, with_removals
 from miroir_cli.model import RESERVED_INDEX
 from miroir_cli.node.answers import Accepted
 from miroir_cli.node.client import segment
@@ -47,7 +47,8 @@ async def prepare_index(cluster: Cluster, index: Index, client: NodeClient, *, s
         if sure or await _serves(cluster, index, client):
             return wanted
         path = f"indexes/{segment(index.uid)}/settings"
-        task = await _send(cluster, index, client, "PATCH", path, msgspec.json.encode(wanted))
+        sent = with_removals(wanted, before={}, present=(found or {}).get("embedders") or ())
+        task = await _send(cluster, index, client, "PATCH", path, msgspec.json.encode(sent))
     await finish_task(client, task)
     cluster.session[known] = wanted
     return wanted
@@ -101,8 +102,8 @@ async def _default_rules(cluster: Cluster, index: Index) -> list[str]:
 
 
 async def wrong_settings(cluster: Cluster, index: Index, client: NodeClient) -> list[str]:
-    """Names of the settings that a node has otherwise than the state says; embedders, whose secrets nodes mask, do not
-    count."""
+    """Names of the settings that a node has otherwise than the state says; of embedders, whose secrets nodes mask, only
+    the names count."""
     kept = f"defaults:{client.name}"
     if kept not in cluster.session:
         cluster.session[kept] = defaults_from(await client.settings(RESERVED_INDEX))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -99,8 +99,11 @@ class _Settings(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 KEYS: tuple[str, ...] = tuple(field.encode_name for field in msgspec.structs.fields(_Settings))
 
-_PARTLY = ("typoTolerance", "minWordSizeForTypos", "faceting", "pagination", "embedders")
+_PARTLY = ("typoTolerance", "minWordSizeForTypos", "faceting", "pagination")
 """Settings of which a patch changes only the keys that it names."""
+
+_KEPT_BY_ANOTHER_SOURCE = ("apiKey", "distribution", "binaryQuantized")
+"""The parts of an embedder that stay when its source changes; all others are then those of the new source."""
 
 _ORDERED_RULE = re.compile(r"^(?P<field>.+):(?P<direction>asc|desc)$")
 _BUILT_IN_RULES = (
@@ -185,6 +188,8 @@ def merge(current: Json, patch: Json) -> dict[str, Any]:
         before = merged.get(key)
         if value is None:
             merged.pop(key, None)
+        elif key == "embedders" and isinstance(value, Mapping):
+            merged[key] = _merge_embedders(before or {}, value)
         elif key in _PARTLY and isinstance(value, Mapping) and isinstance(before, Mapping):
             merged[key] = merge(before, value)
         else:
@@ -192,9 +197,47 @@ def merge(current: Json, patch: Json) -> dict[str, Any]:
     return merged
 
 
+def _merge_embedders(current: Json, patch: Json) -> dict[str, Any]:
+    """Embedders after a patch: they change one by one, and each part by part unless it gets another source."""
+    merged = dict(current)
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, Mapping):
+            before = merged.get(name) or {}
+            if _source(value, before) != _source(before):
+                before = {part: before[part] for part in _KEPT_BY_ANOTHER_SOURCE if part in before}
+            merged[name] = {part: inner for part, inner in {**before, **value}.items() if inner is not None}
+        else:
+            merged[name] = value
+    return merged
+
+
+def _source(embedder: Json, before: Json | None = None) -> Any:
+    found = embedder.get("source", (before or {}).get("source"))
+    return "openAi" if found is None else found
+
+
+def with_removals(settings: Json, *, before: Json, present: Iterable[str]) -> dict[str, Any]:
+    """A node's settings with null for the embedders that are gone, and for the parts of others that are: a patch
+    leaves alone what it does not name.
+
+    `before`: the user's settings until now; `present`: names of embedders that nodes have.
+    """
+    embedders = dict(settings.get("embedders") or {})
+    if not embedders:
+        return {**settings, "embedders": None}
+    for name, parts in (before.get("embedders") or {}).items():
+        kept = embedders.setdefault(name, None)
+        if isinstance(kept, Mapping) and isinstance(parts, Mapping) and _source(kept) == _source(parts):
+            embedders[name] = {**dict.fromkeys(parts), **kept}
+    return {**settings, "embedders": {**dict.fromkeys(present), **embedders}}
+
+
 def to_node(user: Json, *, primary_key: str, tie_break: bool, default_rules: Sequence[str]) -> dict[str, Any]:
     """The complete settings that a node gets for the user's; keys and parts the user left alone are null (default)."""
     node: dict[str, Any] = {key: user.get(key) for key in KEYS}
+    node["embedders"] = user.get("embedders") or None
     node["filterableAttributes"] = [SHARD_FILTER, *map(_rule_in_full, user.get("filterableAttributes") or [])]
     rules = list(default_rules if user.get("rankingRules") is None else user["rankingRules"])
     if tie_break and not any(_orders_by(rule, primary_key) for rule in rules):
@@ -297,12 +340,16 @@ def from_node(found: Json, user: Json, *, primary_key: str, tie_break: bool) -> 
 
 
 def differences(expected: Json, found: Json, *, path: str = "") -> list[str]:
-    """Paths at which a node's settings are not what was sent; null and embedders (secrets are masked) do not count."""
+    """Paths at which a node's settings are not what was sent; null does not count, and of embedders only the names do
+    (their secrets are masked)."""
     wrong: list[str] = []
     for key, given in expected.items():
         where = f"{path}{key}"
         value, other = _comparable(key, given), _comparable(key, found.get(key))
-        if value is None or (not path and key == "embedders"):
+        if not path and key == "embedders":
+            wrong += [key] if _names(given) != _names(found.get(key)) else []
+            continue
+        if value is None:
             continue
         if isinstance(value, Mapping) and isinstance(other, Mapping):
             wrong += differences(value, other, path=f"{where}.")
@@ -325,21 +372,23 @@ def drift(
 ) -> list[str]:
     """Settings that a node has otherwise than it should, also those that the user left alone.
 
-    `defaults` are the complete settings of an index on that node that nobody has changed. Embedders do not count:
-    their secrets are masked.
+    `defaults` are the complete settings of an index on that node that nobody has changed. Of embedders only the names
+    count: their secrets are masked.
     """
     expected = to_node(user, primary_key=primary_key, tie_break=tie_break, default_rules=default_rules)
-    return [
-        key
-        for key in KEYS
-        if key != "embedders"
-        and key in found
-        and not _same(
-            _comparable(key, _completed(expected[key], defaults.get(key))),
-            _comparable(key, found[key]),
-            ordered=key in _IN_ORDER,
-        )
-    ]
+
+    def is_right(key: str) -> bool:
+        if key == "embedders":
+            return _names(expected[key]) == _names(found[key])
+        wanted = _comparable(key, _completed(expected[key], defaults.get(key)))
+        return _same(wanted, _comparable(key, found[key]), ordered=key in _IN_ORDER)
+
+    return [key for key in KEYS if key in found and not is_right(key)]
+
+
+def _names(embedders: Json | None) -> set[str]:
+    """The embedders that there are; null stands for one that is taken away."""
+    return {name for name, parts in (embedders or {}).items() if parts is not None}
 
 
 _IN_ORDER = ("rankingRules", "searchableAttributes")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from miroir_cli.errors import MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.indexes.catalog import describe
 from miroir_cli.indexes.counts import count_documents
-from miroir_cli.model import IndexMap, IntentState, ReplicaState
+from miroir_cli.model import IndexMap, IntentState, ReplicaState, shards_named
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -101,8 +101,7 @@ def _warnings(nodes: list[dict[str, Any]], maps: list[IndexMap]) -> list[str]:
     for map in maps:
         uncovered = [shard for shard, names in map.in_sync().items() if not names]
         if uncovered:
-            shown = ", ".join(shard_names(uncovered))
-            warnings.append(f"index `{map.index.uid}`: no in-sync replica of shards {shown}")
+            warnings.append(f"index `{map.index.uid}`: no in-sync replica of {shards_named(uncovered)}")
     return warnings
 
 
@@ -113,9 +112,3 @@ def _interrupted(states: Mapping[str, str]) -> list[str]:
         f"index `{uid}`: its {verbs[state][0]} has not ended: `miroir index {verbs[state][1]} {uid}` goes on with it"
         for uid, state in states.items()
     ]
-
-
-def shard_names(shards: list[Any], *, most: int = 10) -> list[str]:
-    """Shard numbers as text, the first ten of them."""
-    names = [str(shard) for shard in shards[:most]]
-    return [*names, f"and {len(shards) - most} more"] if len(shards) > most else names

@@ -84,9 +84,16 @@ class Attempt:
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete documents by their keys."""
         for start in range(0, len(keys), MOST_KEYS):
-            page = list(keys[start : start + MOST_KEYS])
-            answer = await self._send("POST", "documents/delete-batch", msgspec.json.encode(page))
-            self.sent[self._task(answer)] = None
+            await self._delete_page(list(keys[start : start + MOST_KEYS]))
+
+    async def _delete_page(self, keys: Sequence[str]) -> None:
+        answer = await self._send("POST", "documents/delete-batch", msgspec.json.encode(keys))
+        if isinstance(answer, Refused) and answer.status == 413 and len(keys) > 1:
+            middle = len(keys) // 2
+            await self._delete_page(keys[:middle])
+            await self._delete_page(keys[middle:])
+            return
+        self.sent[self._task(answer)] = None
 
     async def delete_shards(self, shards: Sequence[ShardId]) -> None:
         """Delete every document of these shards."""

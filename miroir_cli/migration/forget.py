@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from miroir_cli.errors import IndexNotFound, MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.indexes.nodes import prepare_index
 from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
+from miroir_cli.migration.side import together
 from miroir_cli.migration.work import Stopped
 from miroir_cli.model import ReplicaState, shard_filter
 from miroir_cli.store.journal import StepRecord, StepState
@@ -33,6 +34,7 @@ class Forgetting:
     """The replicas of a run that left and whose documents are still on their nodes."""
 
     work: Work
+    every: float = FLUSH_EVERY
     waiting: dict[tuple[str, NodeName], list[tuple[Index, StepRecord]]] = field(default_factory=dict)
     left: dict[NodeName, str] = field(default_factory=dict)
     """Nodes on which something had to be left, with the reason."""
@@ -45,7 +47,7 @@ class Forgetting:
     async def flush_sometimes(self) -> None:
         """Delete what has gathered, if the last time is a while ago. Nodes that are emptied wait until the end, when
         an index can go there as a whole."""
-        if time.monotonic() - self._flushed >= FLUSH_EVERY:
+        if time.monotonic() - self._flushed >= self.every:
             emptied = {node.name for node in self.work.cluster.topology.nodes if node.drained}
             await self.flush(keep=emptied)
 
@@ -55,9 +57,7 @@ class Forgetting:
         batches = {key: steps for key, steps in self.waiting.items() if key[1] not in keep}
         self.waiting = {key: steps for key, steps in self.waiting.items() if key not in batches}
         self._flushed = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            for (_, node), steps in batches.items():
-                group.create_task(self._forget(node, steps))
+        await together(self._forget(node, steps) for (_, node), steps in batches.items())
 
     async def _forget(self, node: NodeName, steps: list[tuple[Index, StepRecord]]) -> None:
         index = steps[0][0]

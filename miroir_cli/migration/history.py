@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.indexes.status import status
 from miroir_cli.migration.rebalance import describe_run
+from miroir_cli.migration.verify import Found
 from miroir_cli.store.journal import RunId, RunKind, RunRecord, RunState
+from miroir_cli.store.locks import is_alive
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -40,14 +42,22 @@ async def list_runs(cluster: Cluster, *, limit: int) -> list[dict[str, Any]]:
             "seconds": run.summary.get("seconds"),
             "pid": run.pid,
             "command": run.command,
+            "alive": run.state is RunState.RUNNING and is_alive(run.pid),
+            "wanted": run.wanted.value,
+            "summary": dict(run.summary),
         }
         for run in await cluster.store.runs(limit=limit)
     ]
 
 
 async def show_run(cluster: Cluster, id: RunId) -> dict[str, Any]:
-    """A run with its steps, and every line of its journal. Raises `NotFound`."""
+    """A run with its steps, and every line of its journal; of a verification with what differs instead of what each
+    step has kept. Raises `NotFound`."""
     run = await describe_run(cluster, id)
+    if run["kind"] == RunKind.VERIFY:
+        kept = [Found.of(step) for step in await cluster.store.steps(id)]
+        run["steps"] = [{**step, "error": found.skipped} for step, found in zip(run["steps"], kept, strict=True)]
+        run["differences"] = [difference.json() for found in kept for difference in found.differences]
     events = [
         {
             "at": event.at,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from miroir_cli.errors import MiroirError, NodeUnavailable, Refused, TopologyInvalid, UsageError
 from miroir_cli.indexes.catalog import delete_on
-from miroir_cli.migration.rebalance import RUN_LOCK, Change, Outcome, describe_shards, make_plan, rebalance, refuse
+from miroir_cli.migration.rebalance import RUN_LOCK, Change, Outcome, make_plan, rebalance_locked, refuse
+from miroir_cli.migration.step import describe_shards
 from miroir_cli.model import RESERVED_INDEX, Node, NodeName
 from miroir_cli.replication.members import check_newcomer
 from miroir_cli.store.journal import RunState
@@ -140,15 +141,14 @@ async def carry_out(
     options: RunOptions | None = None,
     report: Callable[[RunProgress], None] = lambda progress: None,
 ) -> Outcome:
-    """Write the file, run, and take leave of the nodes on which nothing is left.
+    """Write the file, run, and take leave of the nodes on which nothing is left; no other run comes between.
 
     Raises `Locked` before anything is written while another process drives a run, `TopologyInvalid` when the file was
     changed since the plan was made, and what `rebalance` raises.
     """
-    async with cluster.locks.once(RUN_LOCK):
+    async with cluster.locks.once(RUN_LOCK), cluster.with_topology(wanted.topology) as changed:
         wanted.document.save()
-    async with cluster.with_topology(wanted.topology) as changed:
-        outcome = await rebalance(changed, wanted.change, options=options, report=report)
+        outcome = await rebalance_locked(changed, wanted.change, options=options, report=report)
         if outcome.result is None or outcome.result.run.state is RunState.DONE:
             outcome = replace(outcome, expelled=(*outcome.expelled, *await _part_with(changed, wanted.leaving)))
     for name in wanted.gone:
@@ -171,7 +171,8 @@ async def _planned(
     except TopologyInvalid as error:
         if joining is not None:
             raise
-        raise Refused(error.message, hint=error.hint) from error
+        why = error.message.removeprefix(f"{document.path}: ")
+        raise Refused(f"cannot {change.title}: then {why}", hint=error.hint) from error
     async with cluster.with_topology(topology) as changed:
         if joining is not None:
             await check_newcomer(changed, changed.fleet[joining])
@@ -205,16 +206,15 @@ async def _part_with(cluster: Cluster, names: Sequence[NodeName]) -> tuple[NodeN
     emptied = tuple(name for name in names if name not in holding)
     if not emptied:
         return ()
-    async with cluster.locks.once(RUN_LOCK):
-        document = TopologyDocument.load(cluster.topology.path)
-        for name in emptied:
-            if any(node.name == name for node in _nodes(document)):
-                document.remove_node(name)
-        document.topology()
-        for name in emptied:
-            await cluster.store.expel(name)
-            await _delete_marker(cluster, name)
-        document.save()
+    document = TopologyDocument.load(cluster.topology.path)
+    for name in emptied:
+        if any(node.name == name for node in _nodes(document)):
+            document.remove_node(name)
+    document.topology()
+    for name in emptied:
+        await cluster.store.expel(name)
+        await _delete_marker(cluster, name)
+    document.save()
     return emptied
 
 

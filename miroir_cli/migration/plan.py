@@ -136,7 +136,7 @@ class _Part:
 
 def _replicas_of(index_map: IndexMap, topology: Topology, asked: Mapping[IndexUid, int]) -> int:
     index = index_map.index
-    return asked.get(index.uid, index.replicas if index.own_replicas else topology.cluster.replicas)
+    return asked.get(index.uid, index.replicas_wanted(topology.cluster.replicas))
 
 
 def _plan_index(index_map: IndexMap, members: Members, *, replicas: int, only_repair: bool) -> _Part:

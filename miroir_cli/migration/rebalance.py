@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import Locked, NotFound, Refused, WriteUnknown
 from miroir_cli.indexes.nodes import prepare_index
-from miroir_cli.indexes.status import shard_names
 from miroir_cli.migration.facts import gather_facts
 from miroir_cli.migration.fences import Fences
 from miroir_cli.migration.plan import Facts, Plan, PlannedStep, Refusal, plan_moves
 from miroir_cli.migration.run import Runner, RunOptions, RunProgress, RunResult, begin, clear_leftovers, fingerprint
 from miroir_cli.migration.side import Side
+from miroir_cli.migration.step import describe_shards
 from miroir_cli.migration.work import Work
 from miroir_cli.model import IndexMap, NodeName, ReplicaState
 from miroir_cli.replication.members import call_roll, publish
@@ -81,24 +81,35 @@ async def rebalance(
     Raises `Locked` naming the owner while another process drives a run, and `Refused` when nothing can be done, or
     when it would lose data; nothing is moved then.
     """
+    async with cluster.locks.once(RUN_LOCK):
+        return await rebalance_locked(cluster, change, options=options, report=report)
+
+
+async def rebalance_locked(
+    cluster: Cluster,
+    change: Change,
+    *,
+    options: RunOptions | None = None,
+    report: Callable[[RunProgress], None] = lambda progress: None,
+) -> Outcome:
+    """The same for a caller that holds the run lock."""
     options = options or RunOptions()
     began = time.monotonic()
-    async with cluster.locks.once(RUN_LOCK):
-        await call_roll(cluster)
-        resumed = await _resume(cluster, change, options=options, report=report)
-        if resumed is not None and resumed.run.state is not RunState.DONE:
-            return Outcome(result=resumed)
-        plan, facts = await make_plan(cluster, change)
-        if resumed is None or plan.steps:
-            refuse(plan, change)
-        if not plan.steps:
-            return Outcome(result=resumed, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
-        await _start_lost_shards(cluster, plan, change)
-        await _follow_topology(cluster)
-        if options.max_duration is not None:
-            options = replace(options, max_duration=options.max_duration - (time.monotonic() - began))
-        result = await _run_plan(cluster, change, plan, facts, options=options, report=report)
-        return Outcome(result=result, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
+    await call_roll(cluster)
+    resumed = await _resume(cluster, change, options=options, report=report)
+    if resumed is not None and resumed.run.state is not RunState.DONE:
+        return Outcome(result=resumed)
+    plan, facts = await make_plan(cluster, change)
+    if resumed is None or plan.steps:
+        refuse(plan, change)
+    if not plan.steps:
+        return Outcome(result=resumed, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
+    await _start_lost_shards(cluster, plan, change)
+    await _follow_topology(cluster)
+    if options.max_duration is not None:
+        options = replace(options, max_duration=options.max_duration - (time.monotonic() - began))
+    result = await _run_plan(cluster, change, plan, facts, options=options, report=report)
+    return Outcome(result=result, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
 
 
 async def _resume(
@@ -179,19 +190,6 @@ def refuse(plan: Plan, change: Change) -> None:
         raise Refused(
             f"these shards would be lost: {describe_shards(lost)}", hint="bring their node back, or say `--force`"
         )
-
-
-def describe_shards(named: Iterable[tuple[str, int | None]]) -> str:
-    """Shards in words, by index; None stands for the whole index."""
-    by_index: dict[str, list[int]] = {}
-    for uid, shard in named:
-        by_index.setdefault(uid, []).extend([] if shard is None else [shard])
-    return ", ".join(
-        f"{'shard' if len(shards) == 1 else 'shards'} {', '.join(shard_names(shards, most=30))} of index `{uid}`"
-        if shards
-        else f"index `{uid}`"
-        for uid, shards in by_index.items()
-    )
 
 
 async def _unfinished(cluster: Cluster, change: Change) -> RunRecord | None:

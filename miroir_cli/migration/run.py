@@ -20,7 +20,7 @@ import msgspec
 
 from miroir_cli.errors import IndexNotFound, Interrupted, MiroirError
 from miroir_cli.migration.fences import Fences
-from miroir_cli.migration.forget import Forgetting, forget_shards
+from miroir_cli.migration.forget import FLUSH_EVERY, Forgetting, forget_shards
 from miroir_cli.migration.move import Move, undo
 from miroir_cli.migration.work import MAX_PAUSE, Stopped, Work
 from miroir_cli.model import Index, IndexUid, NodeName, ReplicaState, ShardId
@@ -40,13 +40,14 @@ one."""
 class RunOptions:
     """How a run goes about it: shards in flight, documents a second (None: as fast as it goes), seconds after which it
     stops clean (None: never), seconds for which a node that gives trouble is tried again, and the most seconds for
-    which a switch holds up writers."""
+    which a switch holds up writers. `forget_every`: seconds between two rounds of deletions beside the moves."""
 
     parallel: int | None = None
     rate: int | None = None
     max_duration: float | None = None
     retry_for: float = 60.0
     max_pause: float = MAX_PAUSE
+    forget_every: float = FLUSH_EVERY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ class RunResult:
             "run": self.run.id,
             "state": self.run.state.value,
             "moves": sum(step.state.switched for step in moves),
+            "drops": sum(step.state.switched for step in self.steps if step.target is None),
             "documents_moved": sum(step.copied for step in moves),
             "seconds": round(self.seconds, 3),
         }
@@ -174,7 +176,7 @@ class Runner:
             retry_for=options.retry_for,
         )
         self.work.unpaused.set()
-        self.forgetting = Forgetting(work=self.work)
+        self.forgetting = Forgetting(work=self.work, every=options.forget_every)
         self.steps: dict[int, StepRecord] = {}
         self._indexes: dict[str, Index] = {}
         self._holders: dict[str, int] = {}
@@ -264,9 +266,11 @@ class Runner:
     # -- the steps
 
     async def _work(self) -> None:
-        """Take the steps in their order, `parallel` at a time; then take away what was left behind."""
+        """Take the steps in their order, `parallel` at a time, and take away what they leave behind: beside them now
+        and then, all of it in the end."""
         waiting = [step for step in self.steps.values() if not step.state.ended]
         active: dict[asyncio.Task[None], StepRecord] = {}
+        clearing = asyncio.create_task(self.forgetting.flush_sometimes())
         try:
             while (waiting and not self.work.stop.is_set()) or active:
                 while len(active) < self.work.run.parallel and not self.work.stop.is_set():
@@ -279,11 +283,14 @@ class Runner:
                 for task in done:
                     del active[task]
                     task.result()
-                await self.forgetting.flush_sometimes()
+                if clearing.done():
+                    clearing.result()
+                    clearing = asyncio.create_task(self.forgetting.flush_sometimes())
         finally:
             if active:  # trouble with the state: the others stop at a clean place
                 self.work.stop.set()
-                await asyncio.wait(active)
+            await asyncio.wait([clearing, *active])
+        clearing.result()
         await self.forgetting.flush()
 
     async def _step(self, step: StepRecord) -> None:

@@ -1,10 +1,13 @@
-"""The steps of a plan, and what stands in the way of one."""
+"""The steps of a plan, what stands in the way of one, and shards in words."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from miroir_cli.model import shards_named
 
 if TYPE_CHECKING:
     from miroir_cli.model import IndexUid, NodeName, ShardId
@@ -47,3 +50,21 @@ class Refusal:
     shard: ShardId | None
     reason: str
     last_copy: bool = False
+
+
+def describe_shards(named: Iterable[tuple[str, int | None]]) -> str:
+    """Shards in words, by index; None stands for the whole index."""
+    by_index: dict[str, list[int]] = {}
+    for uid, shard in named:
+        by_index.setdefault(uid, []).extend([] if shard is None else [shard])
+    return ", ".join(
+        f"{shards_named(shards)} of index `{uid}`" if shards else f"index `{uid}`" for uid, shards in by_index.items()
+    )
+
+
+def refusals_told(refusals: Iterable[Refusal]) -> list[str]:
+    """Refusals in words, those with the same reason together."""
+    by_reason: dict[str, list[tuple[str, int | None]]] = {}
+    for refusal in refusals:
+        by_reason.setdefault(refusal.reason, []).append((refusal.index, refusal.shard))
+    return [f"{describe_shards(named)}: {reason}" for reason, named in by_reason.items()]

@@ -70,6 +70,18 @@ class ShardDifference:
     def keys(self) -> frozenset[str]:
         return frozenset((*self.missing, *self.extra, *self.different))
 
+    def json(self) -> dict[str, Any]:
+        """The contract with scripts."""
+        return {
+            "index": self.index,
+            "shard": self.shard,
+            "node": self.node,
+            "reference": self.reference,
+            "missing": list(self.missing),
+            "extra": list(self.extra),
+            "different": list(self.different),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
@@ -94,18 +106,7 @@ class Verification:
             "shards": self.shards,
             "documents": self.documents,
             "seconds": round(self.seconds, 3),
-            "differences": [
-                {
-                    "index": each.index,
-                    "shard": each.shard,
-                    "node": each.node,
-                    "reference": each.reference,
-                    "missing": list(each.missing),
-                    "extra": list(each.extra),
-                    "different": list(each.different),
-                }
-                for each in self.differences
-            ],
+            "differences": [each.json() for each in self.differences],
             "settings": [
                 {"index": uid, "node": node, "settings": list(names)}
                 for uid, nodes in self.settings.items()
@@ -116,11 +117,16 @@ class Verification:
         }
 
 
-class _Found(msgspec.Struct):
+class Found(msgspec.Struct):
     """What is kept of a compared shard in its step, so that a verification can go on after a kill."""
 
     differences: list[ShardDifference] = []
     skipped: str | None = None
+
+    @classmethod
+    def of(cls, step: StepRecord) -> Found:
+        """What a step of a verification has found."""
+        return msgspec.json.decode(step.error or "{}", type=cls)
 
 
 async def verify(
@@ -145,7 +151,7 @@ async def verify(
         await checker.run_all(maps)
         settings = await _compare_settings(cluster, maps)
         steps = await cluster.store.steps(run.id)
-        found = [(step, msgspec.json.decode(step.error or "{}", type=_Found)) for step in steps]
+        found = [(step, Found.of(step)) for step in steps]
         result = Verification(
             shards=sum(kept.skipped is None for _, kept in found),
             documents=sum(step.copied for step in steps),
@@ -169,7 +175,7 @@ async def _open(cluster: Cluster, maps: Sequence[IndexMap], options: VerifyOptio
     """The verification to go on with, or a new one with a step for every shard."""
     wish = _wish(maps, options)
     while (run := await cluster.store.unfinished_run(RunKind.VERIFY)) is not None:
-        fresh = time.time_ns() // 1_000_000 - run.started_at < OLDEST
+        fresh = abs(time.time_ns() // 1_000_000 - run.started_at) < OLDEST  # the clock may have been set back
         if run.fingerprint == wish and fresh and not options.restart:
             return await cluster.store.adopt_run(run.id, pid=os.getpid(), command=cluster.command), True
         await cluster.store.save_run(run.id, state=RunState.CANCELLED)
@@ -252,7 +258,7 @@ class _Checker:
             raise errors.exceptions[0] from None
 
     async def _step(self, index: Index, step: StepRecord) -> None:
-        kept, documents = _Found(), 0
+        kept, documents = Found(), 0
         try:
             kept.differences, documents = await self._compare(index, step.shard)
         except MiroirError as error:

@@ -41,27 +41,29 @@ def _next(moment: time, now: datetime) -> datetime:
 
 
 def parse_window(text: str) -> Window:
-    """`01:00-05:00` as a window. Raises `UsageError`."""
+    """`01:00-05:00`, what `--window` says, as a window. Raises `UsageError`."""
     found = WINDOW.fullmatch(text.strip())
     hint = "such as `01:00-05:00`, or `22:00-04:00` over midnight"
     if found is None:
-        raise UsageError(f"`{text}` is not a window of time", hint=hint)
+        raise UsageError(f"`--window` is `{text}`, expected HH:MM-HH:MM", hint=hint)
     hours, minutes, until_hours, until_minutes = map(int, found.groups())
     try:
         window = Window(opens=time(hours, minutes), closes=time(until_hours, until_minutes))
     except ValueError:
-        raise UsageError(f"`{text}` is not a window of time: hours go to 23, minutes to 59", hint=hint) from None
+        raise UsageError(f"`--window` is `{text}`, expected hours up to 23 and minutes up to 59", hint=hint) from None
     if window.opens == window.closes:
-        raise UsageError(f"the window `{text}` is never open", hint=hint)
+        raise UsageError(f"`--window` is `{text}`, expected two different times", hint=hint)
     return window
 
 
 def parse_duration(text: str) -> float:
-    """`2h`, `90m`, `1h30m` or `45s` in seconds. Raises `UsageError`."""
+    """`2h`, `90m`, `1h30m` or `45s`, what `--max-duration` says, in seconds. Raises `UsageError`."""
     found = DURATION.fullmatch(text.strip())
     seconds = (
         sum(int(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
     )
     if not seconds:
-        raise UsageError(f"`{text}` is not a length of time", hint="such as `2h`, `90m`, `1h30m` or `45s`")
+        raise UsageError(
+            f"`--max-duration` is `{text}`, expected a length of time", hint="such as `2h`, `90m`, `1h30m` or `45s`"
+        )
     return float(seconds)

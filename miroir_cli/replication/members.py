@@ -106,7 +106,11 @@ async def check_newcomer(cluster: Cluster, client: NodeClient) -> None:
     Raises what `call_roll` raises, the node's own error, and `Refused` naming the index.
     """
     record = await cluster.store.cluster() or ClusterRecord(name=cluster.topology.cluster.name, id="", epoch=0)
-    disk = await read_disk(client)
+    try:
+        disk = await read_disk(client)
+    except NodeUnavailable as error:
+        error.hint = "check that Meilisearch runs at this address and port, and that this machine can reach it"
+        raise
     if disk.marker is not None:
         _check_marker(client, disk.marker, record)
         return

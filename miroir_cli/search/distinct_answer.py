@@ -26,7 +26,7 @@ from miroir_cli.search.distinct import (
 from miroir_cli.search.facet_values import FacetValues, Value, facet_values
 from miroir_cli.search.facets import FacetRules, attributes, facet_answer, facets_of, merge_facets
 from miroir_cli.search.filters import shard_filter
-from miroir_cli.search.merge import Facets, NodeAnswer, assemble, merged_facets, ordered_hits
+from miroir_cli.search.merge import Facets, NodeAnswer, Ranking, assemble, merged_facets, ordered_hits
 from miroir_cli.search.rank import Hit, identity
 from miroir_cli.search.whole_facets import too_many_values, whole_facets
 
@@ -55,7 +55,7 @@ async def answer_distinct(reader: Reader, prepared: Prepared, answers: Sequence[
         total, facets = await rounds.count_to_the_end(chosen)
     else:
         total, facets = await rounds.count(chosen)
-    return assemble(prepared, answers, chosen.shown, total=total, facets=facets)
+    return assemble(prepared, answers, Ranking(hits=chosen.shown, total=total, facets=facets))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

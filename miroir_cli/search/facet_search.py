@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from miroir_cli.model import Json, ShardId
     from miroir_cli.node.client import NodeClient
 
-_OF_THE_SEARCH = ("q", "filter", "matchingStrategy", "attributesToSearchOn", "rankingScoreThreshold", "locales")
+_OF_THE_SEARCH = (
+    "q",
+    "vector",
+    "hybrid",
+    "filter",
+    "matchingStrategy",
+    "attributesToSearchOn",
+    "rankingScoreThreshold",
+    "locales",
+)
 _OF_THE_FACET = ("facetName", "facetQuery", "exhaustiveFacetCount")
 
 
@@ -62,7 +71,7 @@ async def _facet_search(reader: Reader, request: Json) -> dict[str, Any]:
             hint="ask for the facet's values with `miroir search --facets`",
         )
     kept = {key: request[key] for key in (*_OF_THE_SEARCH, *_OF_THE_FACET) if request.get(key) is not None}
-    if searched.threshold and not request.get("exhaustiveFacetCount"):
+    if searched.threshold and not searched.semantic and not request.get("exhaustiveFacetCount"):
         kept = await _as_far_as_one_node_looks(reader, kept)
     filters = rewrite(request.get("filter"))
 

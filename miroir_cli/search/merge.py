@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.search.facets import NO_DOCUMENTS, DocumentFacets, FacetRules, facet_answer, merge_facets
-from miroir_cli.search.rank import Hit, rank_keys
+from miroir_cli.search.rank import Hit, by_its_vector, rank_keys
+from miroir_cli.search.rescore import rescore
+from miroir_cli.search.semantics import settle_vectors
 from miroir_cli.search.view import show
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _PAGINATION = ("limit", "offset", "estimatedTotalHits", "hitsPerPage", "page", "totalPages", "totalHits")
 _FACETS = ("facetDistribution", "facetStats")
+SEMANTIC_HITS = "semanticHitCount"
 
 Facets = tuple[dict[str, dict[str, int]], dict[str, Any]]
 """`facetDistribution` and `facetStats`."""
@@ -43,6 +46,15 @@ class NodeAnswer:
         return int(self.body.get("totalHits", self.body.get("estimatedTotalHits", 0)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The hits of all nodes in order, as many as the window needs; how many there are in all; the client's facets."""
+
+    hits: list[Hit]
+    total: int
+    facets: Facets | None = None
+
+
 def merge(
     prepared: Prepared,
     answers: Sequence[NodeAnswer],
@@ -57,11 +69,24 @@ def merge(
     `listed` those with whole facets, where those of the nodes are cut short (`whole_facets.py`).
     Raises `UsageError` when the answers cannot be merged exactly.
     """
-    found = ordered_hits(prepared, answers, index)[: prepared.window.needed]
+    return assemble(prepared, answers, rank(prepared, answers, index, counted=counted, listed=listed))
+
+
+def rank(
+    prepared: Prepared,
+    answers: Sequence[NodeAnswer],
+    index: Index,
+    *,
+    counted: Sequence[NodeAnswer] | None = None,
+    listed: Sequence[NodeAnswer] | None = None,
+) -> Ranking:
+    """The hits of the answers in the order of one node; raises as `merge` does."""
     counting = answers if counted is None else counted
-    total = sum(answer.total for answer in counting)
-    facets = merged_facets(listed or counting, prepared.facets) if prepared.facets else None
-    return assemble(prepared, answers, found, total=total, facets=facets)
+    return Ranking(
+        hits=ordered_hits(prepared, answers, index)[: prepared.window.needed],
+        total=sum(answer.total for answer in counting),
+        facets=merged_facets(listed or counting, prepared.facets) if prepared.facets else None,
+    )
 
 
 def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
@@ -87,6 +112,8 @@ def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index
     keys = rank_keys(hits, primary_key=prepared.primary_key, candidates=total)
     if not index.tie_break:
         keys = [key[:-1] for key in keys]
+    if prepared.scored:
+        rescore(hits)
     return [hits[place] for place in sorted(range(len(hits)), key=keys.__getitem__)]
 
 
@@ -95,33 +122,28 @@ def merged_facets(answers: Sequence[NodeAnswer], rules: FacetRules, documents: D
     return merge_facets([facet_answer(answer.body, answer.total) for answer in _by_shard(answers)], rules, documents)
 
 
-def assemble(
-    prepared: Prepared,
-    answers: Sequence[NodeAnswer],
-    hits: Sequence[Hit],
-    *,
-    total: int,
-    facets: Facets | None,
-) -> dict[str, Any]:
-    """The first node's body with everything replaced that is not its own affair; the keys keep their order.
-
-    `hits` are all up to the end of the window, of which the client gets its part.
-    """
+def assemble(prepared: Prepared, answers: Sequence[NodeAnswer], ranking: Ranking) -> dict[str, Any]:
+    """The first node's body with everything replaced that is not its own affair; the keys keep their order."""
     ordered = _by_shard(answers)
-    window = prepared.window
-    page = hits[window.skip : window.skip + window.take]
+    window, view = prepared.window, prepared.view
+    hits = ranking.hits[window.skip : window.skip + window.take]
+    by_vector = sum(by_its_vector(hit) for hit in hits)
+    if view.vectors and view.displayed is not None:
+        settle_vectors(ranking.hits, view.displayed)
     body: dict[str, Any] = {}
     for key, value in ordered[0].body.items():
         if key == "hits":
-            body[key] = [show(hit, prepared.view) for hit in page]
+            body[key] = [show(hit, view) for hit in hits]
         elif key == "processingTimeMs":
-            body[key] = max(_numbers(answers, key))
+            body[key] = max(_numbers(ordered, key))
         elif key in _PAGINATION:
-            body.update(window.totals(total))
+            body.update(window.totals(ranking.total))
+        elif key == SEMANTIC_HITS:
+            body[key] = by_vector
         elif key not in _FACETS:
             body[key] = value
-        elif facets is not None:
-            body["facetDistribution"], body["facetStats"] = facets
+        elif ranking.facets is not None:
+            body["facetDistribution"], body["facetStats"] = ranking.facets
     return body
 
 

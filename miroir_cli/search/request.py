@@ -19,6 +19,7 @@ from miroir_cli.search.distinct import Distinct
 from miroir_cli.search.facets import FacetRules, facet_rules
 from miroir_cli.search.filters import rewrite, shard_filter
 from miroir_cli.search.narrow import narrowed
+from miroir_cli.search.semantics import semantics_of
 from miroir_cli.search.view import GEO, View, make_view
 from miroir_cli.search.window import GEO_MARGIN, Window, make_window
 
@@ -26,8 +27,6 @@ GEO_SORT = re.compile(r"^\s*_geoPoint\(")
 _ORDERED_RULE = re.compile(r"^(.+):(asc|desc)$")
 
 _NOT_MERGED = {
-    "hybrid": "hybrid and semantic search",
-    "vector": "vector search",
     "media": "multimodal search",
     "personalize": "personalized search",
     "useNetwork": "Meilisearch's own network search",
@@ -64,6 +63,10 @@ class Prepared:
     """The only shards that may have matching documents; None for all."""
     listed: int
     """How many values of a facet a node lists."""
+    scored: bool
+    """Whether scores are shown, or merged by: they are put on one base."""
+    semantic: bool
+    """Whether hits are ranked by vectors: every document that the filter keeps is one."""
 
     def for_shards(self, shards: Iterable[ShardId]) -> dict[str, Any]:
         """The body for one node that answers for `shards`."""
@@ -82,11 +85,13 @@ class Prepared:
         `above`: only what reaches the threshold, by default where one node looks at every document. `only` is one more
         filter.
         """
-        body = self._each_document(("q", "matchingStrategy", "attributesToSearchOn", "locales"))
+        scored = self.threshold and (self.window.pages if above is None else above)
+        words = ("q", "matchingStrategy", "attributesToSearchOn", "locales")
+        body = self._each_document(words if not self.semantic else ("vector", "hybrid") if scored else ())
         counted = self.original.get("facets") if facets is None else facets
         if counted:
             body["facets"] = counted
-        if self.threshold and (self.window.pages if above is None else above):
+        if scored:
             body |= {"rankingScoreThreshold": self.original["rankingScoreThreshold"], "page": 1, "hitsPerPage": 0}
         else:
             body["limit"] = 0
@@ -111,17 +116,18 @@ class Prepared:
         return {**body, "distinct": ABSENT_FIELD} if self.distinct and self.distinct.by_default else body
 
 
-def prepare(request: Json, index: Index) -> Prepared | None:
+def prepare(request: Json, index: Index, *, scored: bool = False) -> Prepared | None:
     """Make a request ready; None when a part of it has a wrong type, which a node has to refuse in its own words.
 
+    `scored`: the nodes shall send scores although the client does not ask for them.
     Raises `ReservedField` for names of miroir's own and `UsageError` for what cannot be merged.
     """
     refuse(request)
     if not _well_typed(request):
         return None
     settings = index.settings
-    window = make_window(request, settings)
-    if window is None:
+    window, semantics = make_window(request, settings), semantics_of(request)
+    if window is None or semantics is None:
         return None
     distinct = _distinct(request, index)
     by_distance = any(GEO_SORT.match(rule) for rule in request.get("sort") or ())
@@ -134,6 +140,8 @@ def prepare(request: Json, index: Index) -> Prepared | None:
         **window.for_nodes(more=GEO_MARGIN if by_distance else 0),
         "showRankingScoreDetails": True,
     }
+    if scored:
+        body["showRankingScore"] = True
     if added:
         body["attributesToRetrieve"] = [*retrieved, *added]  # type: ignore[misc]
     return Prepared(
@@ -153,13 +161,15 @@ def prepare(request: Json, index: Index) -> Prepared | None:
         threshold=request.get("rankingScoreThreshold") is not None,
         shards=_narrowed(request, filters, index),
         listed=node_max_values(settings),
+        scored=scored or bool(request.get("showRankingScore") or request.get("showRankingScoreDetails")),
+        semantic=semantics.kind != "keyword",
     )
 
 
 def _narrowed(request: Json, filters: Sequence[Any], index: Index) -> tuple[ShardId, ...] | None:
-    """The shards that the filter leaves. Which fields there are is for all nodes to say: those that facets list, and
-    those that may be searched on."""
-    if request.get("facets") or request.get("attributesToSearchOn"):
+    """The shards that the filter leaves. Which fields there are is for all nodes to say: those that facets list, those
+    that may be searched on, and whether there are vectors."""
+    if any(request.get(key) for key in ("facets", "attributesToSearchOn", "retrieveVectors")):
         return None
     return narrowed(filters, index.primary_key, lambda key: shard_of(key, index.shards))
 
@@ -190,7 +200,8 @@ def _well_typed(request: Json) -> bool:
             return False
     if not isinstance(request.get("distinct"), str | None):
         return False
-    return all(isinstance(request.get(key, False), bool) for key in ("showRankingScore", "showRankingScoreDetails"))
+    flags = ("showRankingScore", "showRankingScoreDetails", "retrieveVectors")
+    return all(isinstance(request.get(key, False), bool) for key in flags)
 
 
 def _hidden_rule(request: Json, index: Index) -> str | None:

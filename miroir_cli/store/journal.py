@@ -27,7 +27,6 @@ class RunState(StrEnum):
     """`running` also while its process is dead: then the next command goes on with it."""
 
     RUNNING = "running"
-    PAUSED = "paused"
     STOPPED = "stopped"
     DONE = "done"
     FAILED = "failed"
@@ -56,11 +55,10 @@ class StepState(StrEnum):
     FORGETTING = "forgetting"
     DONE = "done"
     CANCELLED = "cancelled"
-    FAILED = "failed"
 
     @property
     def ended(self) -> bool:
-        return self in (StepState.DONE, StepState.CANCELLED, StepState.FAILED)
+        return self in (StepState.DONE, StepState.CANCELLED)
 
     @property
     def switched(self) -> bool:
@@ -134,7 +132,8 @@ class Mover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What was written to a shard by the intents above a cut: keys, or `sweep` when some write did not name them."""
+    """What was written to a shard by the intents above a cut: the distinct keys, or `sweep` alone when some write did
+    not name them."""
 
     keys: frozenset[str] = frozenset()
     sweep: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -79,12 +79,7 @@ class Topology:
         for node in self.nodes:
             if node.name == name:
                 return node
-        names = [str(node.name) for node in self.nodes]
-        near = difflib.get_close_matches(name, names, n=1)
-        raise NotFound(
-            f"node `{name}` is not in `{self.path}`",
-            hint=f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names)}",
-        )
+        raise _no_such_node(name, [str(node.name) for node in self.nodes], self.path)
 
     def groups(self) -> dict[str, tuple[Node, ...]]:
         """The replica groups, each with its nodes in the order of their names."""
@@ -113,6 +108,14 @@ def find_topology(explicit: Path | None, environ: Mapping[str, str], *, folder: 
         if path.is_file():
             return path
     raise TopologyInvalid("no topology file: `miroir.toml` is not in this folder", hint=NO_TOPOLOGY_HINT)
+
+
+def _no_such_node(name: str, names: Sequence[str], path: Path) -> NotFound:
+    near = difflib.get_close_matches(name, names, n=1)
+    return NotFound(
+        f"node `{name}` is not in `{path}`",
+        hint=f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names)}",
+    )
 
 
 def load_topology(path: Path) -> Topology:
@@ -316,8 +319,12 @@ class TopologyDocument:
     # -- the text
 
     def _position(self, name: str) -> int:
-        self.topology().node(name)
-        return next(i for i, node in enumerate(self._content["nodes"]) if node["name"] == name)
+        """Where a node stands. Several edits may make something valid out of what one alone would not: nothing else
+        is checked here."""
+        names = [str(node.get("name")) for node in self._content.get("nodes", [])]
+        if name not in names:
+            raise _no_such_node(name, names, self.path)
+        return names.index(name)
 
     def _defaults(self) -> Secret:
         """The key that all nodes have that name none of their own."""

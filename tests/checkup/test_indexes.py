@@ -76,11 +76,37 @@ async def test_an_index_with_more_replicas_than_there_are_nodes(tmp_path: Path) 
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
             await create(cluster)
+        change_state(world, "update indexes set own_replicas = 1")
         text = world.path.read_text()
         world.path.write_text(text[: text.rindex("[[nodes]]")].replace("replicas = 2", "replicas = 1"))
         found = await findings(world)
         assert found["index.placement"].severity is Severity.ERROR
         assert "cannot be placed" in found["index.placement"].message
+
+
+async def test_replicas_are_judged_by_the_file_as_it_is_now_unless_the_index_has_its_own_number(tmp_path: Path) -> None:
+    with world_of(tmp_path, nodes=3) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+        text = world.path.read_text()
+        for replicas, message in (("1", "0 replicas to copy, 2 only to drop"), ("3", "2 replicas to copy")):
+            world.path.write_text(text.replace("replicas = 2", f"replicas = {replicas}"))
+            found = await findings(world)
+            assert message in found["index.placement"].message
+            assert ("index.replicas" in found) == (replicas == "3")
+        assert "shards 0, 1 have fewer than 3 replicas" in found["index.replicas"].message
+        change_state(world, "update indexes set own_replicas = 1")
+        assert not {"index.placement", "index.replicas"} & set(await findings(world))
+
+
+async def test_a_group_that_is_on_its_way_out_lacks_nothing(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+        name = f'[[nodes]]\nname = "n9"\nurl = "{world.engine(2).url}/"\n'
+        text = world.path.read_text()
+        world.path.write_text(text + name.replace('/"', '/x"') + 'group = "b"\ndrained = true\n')
+        assert "index.replicas" not in await findings(world)
 
 
 async def test_writes_in_doubt_and_writes_not_settled(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from miroir_cli.checkup.facts import (
     Trouble,
     TroubleKind,
 )
-from miroir_cli.checkup.finding import Severity, count, error, info, shards_named, span, warning, worst_first
+from miroir_cli.checkup.finding import Severity, count, error, info, span, warning, worst_first
 from miroir_cli.checkup.index_rules import misplaced, settings_drift, uncovered, writes_in_doubt
 from miroir_cli.checkup.interview import ahead
 from miroir_cli.checkup.node_rules import clocks_differ, disk_full, not_a_member, slow, tasks_failed, unanswered
 from miroir_cli.checkup.state_rules import locks_held, state_on_network, state_outdated
-from miroir_cli.model import Index, IndexMap, IndexUid, Node, NodeName, Replica, ReplicaState, ShardId
+from miroir_cli.model import Index, IndexMap, IndexUid, Node, NodeName, Replica, ReplicaState, ShardId, shards_named
 from miroir_cli.node.answers import NodeVersion
 from miroir_cli.store.locks import Held, Owner
 from miroir_cli.store.records import ClusterRecord, Member
@@ -61,6 +61,7 @@ def index(states: Sequence[Sequence[str]], *, tie_break: bool = False) -> IndexF
         primary_key="id",
         shards=len(states),
         replicas=len(states[0]),
+        own_replicas=True,
         tie_break=tie_break,
     )
     return IndexFacts(map=IndexMap(epoch=5, index=books, replicas=replicas))
@@ -176,6 +177,13 @@ def test_only_stopped_holders_and_order_locks_held_for_long_are_blamed(
     assert [finding.check for finding in locks_held(facts(locks=[held]))] == [check]
     unsigned = list(locks_held(facts(locks=[Held(name=name, owner=None)])))
     assert [finding.severity for finding in unsigned] == [Severity.INFO]
+
+
+def test_a_lock_that_is_newer_than_the_clock_was_taken_just_now() -> None:
+    held = Held(name="run", owner=Owner(pid=42, command="miroir import", since=99_999.0))
+    assert [finding.message for finding in locks_held(facts(locks=[held]))] == [
+        "process 42 (`miroir import`) has held lock `run` for 0 s"
+    ]
 
 
 def test_a_shard_without_a_copy_in_sync_names_who_had_it() -> None:

@@ -201,6 +201,19 @@ def test_tables_fit_a_narrow_terminal(
     assert any("…" in line for line in lines)
 
 
+def test_a_table_that_fits_to_the_column_is_not_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("a" * 10, "b" * 20, 1234567), ("a" * 9, "b", 2)]
+    for width, whole in ((10 + 20 + 9 + 2 * 2, True), (10 + 20 + 9 + 2 * 2 - 1, False)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        Console(Options()).table([Column(name="n", keep=True), "text", Column(name="count", right=True)], rows)
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(cell_len, lines)) == width
+        assert ("…" not in "".join(lines)) == whole
+        assert "a" * 10 in lines[2]
+
+
 def test_tables_are_whole_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     lines = table(capsys)

@@ -33,6 +33,14 @@ def test_what_cannot_be_mended_now_is_a_partial_success(behind: Miroir) -> None:
     assert set(found.json["refused"][0]) == {"index", "shard", "reason"}
 
 
+def test_an_index_that_is_not_there_names_the_likely_one(ready: Miroir) -> None:
+    assert ready("index", "create", "books", "-k", "id").status == 0
+    for words in (["verify", "bokks"], ["repair", "bokks"], ["repair", "bokks", "--dry-run"]):
+        done = ready(*words)
+        assert done.status == 4
+        assert done.err.endswith("error: index `bokks` not found\n\nhint: did you mean `books`?\n")
+
+
 def test_a_node_that_is_back_is_caught_up(behind: Miroir, engines: list[Engine]) -> None:
     engines[1].start()
     planned = behind("repair", "--dry-run", "--json").json

@@ -98,6 +98,7 @@ def test_without_a_terminal_nothing_is_done_unless_told(stocked: Miroir, spare: 
         (["n4"], 2, "`n4` is not NAME=URL"),
         (["n1=http://127.0.0.1:9"], 2, "node `n1` is in `miroir.toml` already"),
         (["n4=http://127.0.0.1:9"], 5, "node `n4` cannot be reached"),
+        (["n4=http://127.0.0.1:9"], 5, "hint: check that Meilisearch runs at this address and port"),
         (["n4=ftp://127.0.0.1:9"], 6, "expected http://HOST:PORT"),
         (["n4=http://127.0.0.1:9", "--key-env", "A", "--key-file", "b"], 2, "only one of"),
         (["n4=http://127.0.0.1:9", "--key-env", "NOT_THERE"], 12, "`NOT_THERE` is not set"),
@@ -163,10 +164,19 @@ def test_a_node_is_drained_and_then_removed(stocked: Miroir, spare: Engine, tmp_
 
 def test_too_few_nodes_that_are_left_are_refused(stocked: Miroir, tmp_path: Path) -> None:
     before = (tmp_path / "miroir.toml").read_text()
-    for words in (["drain", "n2", "n3"], ["remove", "n2", "n3"], ["remove", "n2", "n3", "--no-drain"]):
+    everybody = ["n1", "n2", "n3"]
+    for words, left in (
+        (["drain", "n2", "n3"], "the cluster has 1 node that takes shards (`n2`, `n3` are drained)"),
+        (["remove", "n2", "n3"], "the cluster has 1 node that takes shards"),
+        (["remove", "n2", "n3", "--no-drain"], "the cluster has 1 node"),
+        (["drain", *everybody], "the cluster has 0 nodes that take shards (`n1`, `n2`, `n3` are drained)"),
+        (["remove", *everybody], "the cluster has 0 nodes that take shards"),
+        (["remove", *everybody, "--no-drain"], "`nodes` has no node"),
+    ):
         done = stocked("node", *words, "--yes")
         assert done.status == 14, done.err
-        assert "the cluster has 1 node" in done.err
+        assert f"error: cannot {words[0]} {', '.join(n for n in words if n in everybody)}: then " in done.err
+        assert left in done.err
     assert (tmp_path / "miroir.toml").read_text() == before
 
 

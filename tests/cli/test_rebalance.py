@@ -126,7 +126,7 @@ def test_a_run_follows_the_file_and_says_what_it_did(pending: Miroir) -> None:
     assert "documents copied: 60 of 60 documents" in done.err and "steps done: 6 of 6" in done.err
     again = pending("rebalance", "run", "--json")
     assert again.status == 0
-    assert again.json == {"run": None, "state": "done", "moves": 0, "documents_moved": 0, "seconds": 0.0}
+    assert again.json == {"run": None, "state": "done", "moves": 0, "drops": 0, "documents_moved": 0, "seconds": 0.0}
     known = pending("rebalance", "plan", "--json").json
     assert known["moves"] == []
 
@@ -215,6 +215,23 @@ def test_killed_it_is_shown_as_interrupted_and_the_same_command_goes_on(pending:
     assert "has not ended and nobody goes on with it" in warned.err
     assert pending("rebalance", "resume", "--rate", "0").status == 0
     assert in_sync(pending) == 18
+
+
+def test_a_reason_is_said_once_however_many_shards_it_concerns(
+    ready: Miroir, engines: list[Engine], tmp_path: Path
+) -> None:
+    assert ready("index", "create", "films", "-k", "id", "--shards", "60").status == 0
+    edit(tmp_path, "replicas = 2", "replicas = 3")
+    engines[2].stop()
+    done = ready("rebalance", "plan")
+    warnings = [line for line in done.err.splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1
+    assert "and 12 more of index `films`: node `n3` does not answer" in warnings[0]
+    narrow = ready("rebalance", "plan", "-v", env={"COLUMNS": "60"})
+    table = narrow.out[narrow.out.index("index") :].splitlines()
+    assert table[0].split() == ["index", "from", "to", "shards", "numbers"]
+    assert max(map(len, table[:-1])) <= 60
+    assert "HTTP Request" not in narrow.err
 
 
 # steering

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import os
 import random
 import signal
 import sys
@@ -116,3 +118,49 @@ async def test_standard_input_is_imported_and_an_interruption_does_not_wait_for_
             error = await process.stderr.read()
             assert await process.wait() == 130
             assert "standard input cannot be resumed" in error.decode()
+
+
+async def test_named_pipes_and_standard_input_are_imported_beside_files(tmp_path: Path) -> None:
+    """Each is opened once, looked at and read on: nothing of what the look has taken is lost."""
+    found = numbered(800)
+    pipes = [tmp_path / "one.pipe", tmp_path / "two.pipe"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    with world_of(tmp_path, nodes=2, shards=4, replicas=1) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+            source = write_ndjson(tmp_path, found[:200])
+            process = await start(world, str(pipes[0]), source, "-", str(pipes[1]))
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.to_thread(pipes[0].write_bytes, as_ndjson(found[200:400])))
+                group.create_task(asyncio.to_thread(pipes[1].write_bytes, gzip.compress(as_ndjson(found[600:]))))
+                out, err = await process.communicate(as_ndjson(found[400:600]))
+            assert process.returncode == 0, err.decode()
+            assert json.loads(out)["documents"] == 800
+            await check(cluster, found)
+
+
+async def test_an_import_from_a_pipe_ends_when_told_and_says_that_it_cannot_be_resumed(tmp_path: Path) -> None:
+    pipe = tmp_path / "documents.pipe"
+    os.mkfifo(pipe)
+    with world_of(tmp_path, nodes=2, shards=4, replicas=1) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+            process = await start(world, str(pipe))
+            await asyncio.sleep(1.0)
+            process.send_signal(signal.SIGINT)  # nobody writes yet
+            await process.communicate()
+            assert process.returncode == 130
+            process = await start(world, str(pipe))
+            writer = await asyncio.to_thread(pipe.open, "wb")
+            with writer:
+                await asyncio.to_thread(writer.write, as_ndjson(numbered(10_000)))
+                await sent(cluster, 1)
+                process.send_signal(signal.SIGINT)
+                _, err = await process.communicate()
+            assert process.returncode == 130
+            assert f"{pipe} cannot be resumed: send all of it again" in err.decode()
+            again = await start(world, str(pipe), str(pipe))
+            _, err = await again.communicate()
+            assert again.returncode == 2
+            assert f"`{pipe}` can be read once only" in err.decode()

@@ -14,7 +14,7 @@ from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.errors import Refused, TemporaryError
 from miroir_cli.model import IndexMap
 from miroir_cli.store.journal import StepState
-from tests.faults.moving import FILTERABLE, REPAIR, Client, at, check_finished, run
+from tests.faults.moving import FILTERABLE, REPAIR, Client, at, check_finished, delete, run
 from tests.faults.world import UID, Ledger, World, check, create, keys_of_every_shard, put, world_of
 
 
@@ -118,23 +118,49 @@ REQUEST_FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("emptied", [True, False], ids=["all of a node", "some shards"])
 @pytest.mark.parametrize("fault", REQUEST_FAULTS)
-async def test_a_request_of_a_move_fails(tmp_path: Path, fault: str) -> None:
-    """First one that brings documents to the target, then the one that deletes them from the node that is left."""
-    with world_of(tmp_path, nodes=3, shards=1) as world:
+async def test_a_request_of_a_move_fails(tmp_path: Path, fault: str, *, emptied: bool) -> None:
+    """First one that brings documents to the target, then the one that deletes them from the node that is left: by
+    their shard, or with the whole index."""
+    with world_of(tmp_path, nodes=3, shards=1 if emptied else 4) as world:
+        if not emptied:
+            world.drain(1)
         async with world.cluster() as cluster:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index, each=6), 0), ledger)
-            who = drain_another(world, await cluster.reload(UID))
+            map = await cluster.reload(UID)
+        if emptied:
+            who = drain_another(world, map)
+        else:
+            world.drain()
+            who = {"leaving": 2, "target": 1}
         options = REQUEST_FAULTS[fault]
+        deletion = {"method": "DELETE", "path": "/books$"} if emptied else {"method": "POST", "path": "/delete$"}
         armed = [
             world.engine(who["target"]).faults.add(**{"method": "POST", "path": "/books/documents$", **options}),
-            world.engine(who["leaving"]).faults.add(
-                **{"method": "POST", "path": "/books/documents/delete$", **options}
-            ),
+            world.engine(who["leaving"]).faults.add(**{**deletion, **options}),
         ]
         async with world.cluster() as cluster:
             outcome = await run(cluster)
             assert outcome.result is not None and not outcome.result.unfinished
             await check_finished(world, cluster, index, ledger)
             assert all(fault.hits for fault in armed if fault.kind is not Kind.TRUNCATE)
+
+
+async def test_a_deletion_by_keys_that_a_node_finds_too_large_is_sent_in_halves(tmp_path: Path) -> None:
+    """A copy that has missed the deletion of all its documents gets it from the mover."""
+    with world_of(tmp_path, nodes=2, shards=1) as world:
+        async with world.cluster() as cluster:
+            index, ledger = await create(cluster), Ledger()
+            keys = keys_of_every_shard(index, each=8)
+            await put(cluster, index, dict.fromkeys(keys, 0), ledger)
+            world.engine(2).stop()
+            await delete(cluster, index, ledger, keys)
+            world.engine(2).start()
+            refused = world.engine(2).faults.add(Kind.REFUSE, path="/delete-batch$", status=413, count=3)
+            outcome = await run(cluster, REPAIR)
+            assert outcome.result is not None and refused.hits == 3
+            events = await cluster.store.events(outcome.result.run.id)
+            assert [event.detail for event in events if event.step is not None and event.detail] == []
+            await check_finished(world, cluster, index, ledger)

@@ -20,6 +20,7 @@ from miroir_cli.indexes.settings import (
     to_node,
     validate,
     widened,
+    with_removals,
 )
 
 DEFAULT_RULES = ["words", "typo", "sort", "exactness"]
@@ -131,6 +132,42 @@ def test_a_patch_resets_with_null_and_merges_the_composite_ones() -> None:
     assert merge(before, patch) == {"typoTolerance": {"disableOnNumbers": True}, "synonyms": {"a": ["b"]}}
 
 
+@pytest.mark.parametrize(
+    ("patch", "after"),
+    [
+        ({"f": {"source": "rest"}}, {"e": {"source": "ollama", "apiKey": "k", "model": "m"}, "f": {"source": "rest"}}),
+        ({"e": {"model": "n"}}, {"e": {"source": "ollama", "apiKey": "k", "model": "n"}}),
+        ({"e": {"source": "ollama", "model": None}}, {"e": {"source": "ollama", "apiKey": "k"}}),
+        ({"e": {"source": "rest", "url": "u"}}, {"e": {"source": "rest", "apiKey": "k", "url": "u"}}),
+        ({"e": {"source": None}}, {"e": {"apiKey": "k"}}),
+        ({"e": None}, {}),
+    ],
+)
+def test_embedders_change_one_by_one_and_part_by_part(patch: dict[str, Any], after: dict[str, Any]) -> None:
+    """As on one server (update/settings.rs and vector/settings.rs of Meilisearch's milli)."""
+    before = {"embedders": {"e": {"source": "ollama", "apiKey": "k", "model": "m"}}}
+    assert merge(before, {"embedders": patch}) == {"embedders": after}
+
+
+def test_embedders_and_parts_that_are_gone_are_sent_as_null() -> None:
+    before = {"embedders": {"e": {"source": "rest", "url": "u", "request": 1}, "f": {"source": "userProvided"}}}
+    user = {"embedders": {"e": {"source": "rest", "url": "u"}}}
+    sent = with_removals(node_settings(user), before=before, present=["e", "by hand"])
+    assert sent["embedders"] == {"e": {"source": "rest", "url": "u", "request": None}, "f": None, "by hand": None}
+    moved = with_removals(node_settings({"embedders": {"e": {"source": "ollama"}}}), before=before, present=[])
+    assert moved["embedders"] == {"e": {"source": "ollama"}, "f": None}
+    left: list[dict[str, Any]] = [{}, {"embedders": {}}]
+    for none_left in left:
+        assert with_removals(node_settings(none_left), before=before, present=["e"])["embedders"] is None
+
+
+def test_an_embedder_too_many_or_too_few_is_a_difference() -> None:
+    sent = {"embedders": {"e": {"source": "rest"}, "f": None}}
+    assert differences(sent, {"embedders": {"e": {"source": "rest", "apiKey": "XXX..."}}}) == []
+    assert differences(sent, {"embedders": {"e": {}, "f": {}}}) == ["embedders"]
+    assert differences(sent, {"embedders": {}}) == ["embedders"]
+
+
 def test_reading_back_tells_what_a_node_did_not_take() -> None:
     sent = {"sortableAttributes": ["b", "a"], "typoTolerance": {"enabled": False}, "stopWords": None, "embedders": {}}
     assert differences(sent, {"sortableAttributes": ["a", "b"], "typoTolerance": {"enabled": False, "x": 1}}) == []
@@ -229,3 +266,9 @@ def test_the_order_of_rules_and_searchable_attributes_counts_and_of_others_not()
 def test_masked_embedders_and_settings_that_a_node_does_not_know_are_no_drift() -> None:
     assert drift_of({"embedders": {"e": {"apiKey": "secret"}}}, embedders={"e": {"apiKey": "se..."}}) == []
     assert drift_of({"prefixSearch": "disabled"}) == []
+
+
+def test_an_embedder_that_only_a_node_knows_has_drifted() -> None:
+    assert drift_of({}, embedders={"e": {"source": "rest"}}) == ["embedders"]
+    assert drift_of({"embedders": {"e": {"source": "rest"}}}, embedders={}) == ["embedders"]
+    assert drift_of({}, embedders={}) == []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,30 @@ async def test_a_node_that_serves_an_index_is_sent_its_settings_no_second_time(w
         assert await settings_tasks(N1) == before
 
 
+async def test_nobody_else_comes_between_the_edit_of_the_file_and_the_end_of_the_run(world: World) -> None:
+    """Another tool that is let in with the new file would plan a run of its own."""
+    async with books(world, replicas=1), world.cluster() as cluster, world.cluster() as other:
+        wanted = await plan_removal(cluster, [N2])
+        before = world.path.read_text()
+        let_in: list[str] = []
+
+        async def knock() -> None:
+            while True:
+                with suppress(Locked):
+                    async with other.locks.once(RUN_LOCK):
+                        let_in.append(world.path.read_text())
+                await asyncio.sleep(0)
+
+        knocking = asyncio.create_task(knock())
+        await asyncio.sleep(0.01)
+        await do(cluster, wanted)
+        after = world.path.read_text()
+        knocking.cancel()
+        await asyncio.wait([knocking])
+        assert let_in and set(let_in) <= {before, after}
+        assert file_names(world) == ["n1", "n3"]
+
+
 # -- remove
 
 
@@ -363,19 +388,24 @@ async def test_an_entry_taken_out_by_hand_whose_node_has_an_only_copy_stops_ever
         assert await loads(world) == {"n1": 2, "n2": 2, "n3": 2}
 
 
-async def test_a_group_is_removed_by_removing_its_nodes_and_nothing_is_copied(world: World) -> None:
-    async with books(world, "n1 n2", replicas=1):
-        async with world.cluster() as cluster:
-            for name in (N3, N4):
-                await do(cluster, await plan_addition(cluster, joining(world, name, group="b")))
-        assert await loads(world) == {"n1": 3, "n2": 3, "n3": 3, "n4": 3}
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_group_is_removed_by_removing_its_nodes_and_nothing_is_copied(world: World, replicas: int) -> None:
+    """With two replicas a group cannot lose one node alone, but it can lose both."""
+    async with books(world, "n1 n2", replicas=replicas):
+        document = TopologyDocument.load(world.path)
+        for name in (N3, N4):
+            document.add_node(joining(world, name, group="b"))
+        document.save()
+        await rebalance_run(world)
+        each = 3 * replicas
+        assert await loads(world) == {"n1": each, "n2": each, "n3": each, "n4": each}
         async with world.cluster() as cluster:
             wanted = await plan_removal(cluster, [N3, N4])
-            assert wanted.plan.minimum == 0 and len(wanted.plan.steps) == 6
+            assert wanted.plan.minimum == 0 and len(wanted.plan.steps) == 6 * replicas
             outcome = await do(cluster, wanted)
         assert outcome.expelled == (N3, N4)
         assert file_names(world) == ["n1", "n2"]
-        assert await loads(world) == {"n1": 3, "n2": 3}
+        assert await loads(world) == {"n1": each, "n2": each}
         assert await uids_on(world, N3) == set()
 
 

@@ -55,7 +55,7 @@ def test_a_closed_window_says_when_it_opens(window: str, now: str, opens: str) -
     "text", ["", "1-5", "01:00", "01:00-", "24:00-05:00", "01:60-02:00", "a:bb-c:dd", "01:00-01:00"]
 )
 def test_what_is_no_window_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="window"):
+    with pytest.raises(UsageError, match=f"`--window` is `{text}`, expected"):
         parse_window(text)
 
 
@@ -68,5 +68,5 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "0s", "2", "2d", "-1h", "h", "1m1h"])
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a length of time"):
+    with pytest.raises(UsageError, match=f"`--max-duration` is `{text}`, expected a length of time"):
         parse_duration(text)

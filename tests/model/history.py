@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tests.model.scenario import OLD, Operation, Scenario
-from tests.model.state import Fate, Kind, Role, State, Status, Step, Told, Value, changed, serving
+from tests.model.scenario import OLD, Fault, Operation, Scenario
+from tests.model.state import ABSENT, Fate, Kind, Role, State, Status, Step, Told, Value, changed, serving
 
 
 @lru_cache(maxsize=100_000)
@@ -70,4 +70,16 @@ def wrong_end(scenario: Scenario, state: State) -> str | None:
             values = {state.nodes[node].documents[key] for node in nodes}
             if len(values) > 1:
                 return f"in-sync replicas {nodes} differ for ever: {sorted(values)} for key {key}"
-    return _unexplained(scenario, state)
+    return _left_over(scenario, state) or _unexplained(scenario, state)
+
+
+def _left_over(scenario: Scenario, state: State) -> str | None:
+    """Documents on a node that holds no replica of their shard: nobody reads them, and nobody would ever delete them.
+    What was written past miroir is not miroir's to find there."""
+    if Fault.STRAY in scenario.faults:
+        return None
+    for key, shard in enumerate(scenario.shard_of):
+        for node, role in enumerate(state.roles[shard]):
+            if role is Role.NONE and state.nodes[node].documents[key] != ABSENT:
+                return f"key {key} is left over on node {node}, which has nothing of shard {shard}"
+    return None

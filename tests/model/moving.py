@@ -19,6 +19,7 @@ from tests.model.state import (
     Intent,
     Kind,
     Mover,
+    Request,
     Role,
     State,
     Status,
@@ -62,8 +63,10 @@ def _aim(scenario: Scenario, state: State, number: int, mover: Mover) -> Mover:
     kept = Mover(move=mover.move, nonce=mover.nonce, fenced=mover.fenced)
     for at, move in enumerate(_moves(scenario, number)[mover.move :], mover.move):
         roles = state.roles[move.shard]
-        if roles[move.target] is Role.SERVING:
-            if move.leaves != NOBODY and roles[move.leaves] is Role.LEAVING:
+        if move.gives_up and roles[move.target] is Role.JOINING:
+            return kept._replace(step=Step.GIVE_UP, move=at)
+        if roles[move.target] is Role.SERVING or move.gives_up:
+            if move.forgets != NOBODY and roles[move.forgets] in (Role.LEAVING, Role.GIVEN_UP):
                 return kept._replace(step=Step.PUBLISH, move=at)
             continue
         if serving(state, move.shard):
@@ -104,17 +107,22 @@ def _ask(scenario: Scenario, state: State, number: int, mover: Mover, move: Move
     """The one fence of a run for a target: take the order lock, so that no client's request is under way but those of
     the dead; free it; ask the target; wait the grace. Here the waiting is the condition of the join.
 
-    From then on any shard may join there that did not serve there when the lock was held.
+    From then on any shard may join there that did not serve there when the lock was held. To a node to which nothing
+    was ever sent nothing is on its way.
     """
     if state.order_lock != NOBODY or is_open(state) or not state.nodes[move.target].up:
         return
     here = tuple((move.target, shard) for shard in scenario.shards if move.target not in serving(state, shard))
     others = tuple(pair for pair in mover.fenced if pair[0] != move.target)
-    awaited = tuple(request for request in state.network if request.node == move.target)
-    asked = mover._replace(
-        step=Step.JOIN, fenced=others + here, awaited=awaited if scenario.rules.fences_before_join else ()
-    )
+    holds = any(roles[move.target] is not Role.NONE for roles in state.roles)
+    waits = state.addressed[move.target] if scenario.rules.remembers_addressed else holds
+    awaited = _on_their_way(state, move.target) if waits and scenario.rules.fences_before_join else ()
+    asked = mover._replace(step=Step.JOIN, fenced=others + here, awaited=awaited)
     yield f"the mover asks node {move.target}", _with(state, number, asked)
+
+
+def _on_their_way(state: State, node: int) -> tuple[Request, ...]:
+    return tuple(request for request in state.network if request.node == node)
 
 
 def _join(scenario: Scenario, state: State, number: int, mover: Mover, move: Move) -> Steps:
@@ -130,7 +138,10 @@ def _join(scenario: Scenario, state: State, number: int, mover: Mover, move: Mov
         yield "the mover has no source", _with(state, number, Mover(step=Step.ENDED))
         return
     state = set_role(state, move.shard, move.target, Role.JOINING)
+    state = state._replace(addressed=put(state.addressed, move.target, True))
     joined = mover._replace(step=Step.NOTE, awaited=(), joined_at=len(state.intents))
+    if scenario.rules.audits_since_join:
+        joined = joined._replace(step=Step.READ, task_mark=len(state.nodes[move.target].tasks))
     yield f"shard {move.shard} joins on node {move.target}", _with(state, number, joined)
 
 
@@ -244,7 +255,7 @@ def _clean(scenario: Scenario, state: State, number: int, mover: Mover, move: Mo
     left = scenario.rules.source_in_sync and mover.source not in serving(state, move.shard)
     exchanged = state.nodes[mover.source].up and not _is_known(scenario, state, mover.source)
     if swept or left or exchanged:
-        yield "the mover compares the whole shard again", _with(state, number, _afresh(mover))
+        yield "the mover compares the whole shard again", _with(state, number, _afresh(scenario, mover))
         return
     if not _is_known(scenario, state, mover.source):
         return
@@ -254,8 +265,10 @@ def _clean(scenario: Scenario, state: State, number: int, mover: Mover, move: Mo
         yield from _switch(scenario, state, number, mover, move)
 
 
-def _afresh(mover: Mover) -> Mover:
-    return Mover(step=Step.NOTE, move=mover.move, nonce=mover.nonce, fenced=mover.fenced, joined_at=mover.joined_at)
+def _afresh(scenario: Scenario, mover: Mover) -> Mover:
+    """The mover before it compares the whole shard."""
+    before = Mover(step=Step.NOTE, move=mover.move, nonce=mover.nonce, fenced=mover.fenced, joined_at=mover.joined_at)
+    return before._replace(step=Step.READ, task_mark=mover.task_mark) if scenario.rules.audits_since_join else before
 
 
 def _round(scenario: Scenario, state: State, number: int, mover: Mover, move: Move) -> tuple[str, State]:
@@ -292,13 +305,17 @@ def _switch(scenario: Scenario, state: State, number: int, mover: Mover, move: M
         return
     state = state._replace(order_lock=NOBODY)
     if scenario.rules.target_audit and not _only_ours(state, mover, move):
-        yield "a foreign task on the target", _with(state, number, _afresh(mover))
+        anew = Mover(step=Step.JOIN, move=mover.move, nonce=mover.nonce, fenced=mover.fenced)
+        if not scenario.rules.audits_since_join:
+            anew = _afresh(scenario, mover)
+        yield "a foreign task on the target", _with(state, number, anew)
         return
     state = set_role(state, move.shard, move.target, Role.SERVING)
     for shard in (move.shard,) if scenario.rules.audits_by_replica else scenario.shards:
         state = set_base(state, shard, move.target, len(state.nodes[move.target].tasks))
     if move.leaves != NOBODY and state.roles[move.shard][move.leaves] is not Role.NONE:
-        state = set_role(state, move.shard, move.leaves, Role.LEAVING)
+        served = state.roles[move.shard][move.leaves] is Role.SERVING
+        state = set_role(state, move.shard, move.leaves, Role.LEAVING if served else Role.GIVEN_UP)
     here = (move.target, move.shard) if scenario.rules.joins_fenced_only else None
     fenced = tuple(pair for pair in mover.fenced if pair != here)
     kept = Mover(step=Step.CLEAN, move=mover.move, nonce=mover.nonce, fenced=fenced)
@@ -311,7 +328,7 @@ def _locked_switch(scenario: Scenario, state: State, number: int, mover: Mover, 
     source_exchanged = state.nodes[mover.source].up and not _is_known(scenario, state, mover.source)
     if source_left or source_exchanged:
         freed = state._replace(order_lock=NOBODY)
-        yield "the mover compares the whole shard again", _with(freed, number, _afresh(mover))
+        yield "the mover compares the whole shard again", _with(freed, number, _afresh(scenario, mover))
     elif _is_known(scenario, state, mover.source):
         yield from _switch(scenario, state, number, mover, move)
 
@@ -334,40 +351,59 @@ def _only_ours(state: State, mover: Mover, move: Move) -> bool:
     return True
 
 
-# -- M6: publish, then forget
+# -- cancelling, and M6: publish, then forget
+
+
+def _give_up(scenario: Scenario, state: State, number: int, mover: Mover, move: Move) -> Steps:
+    """What a dead mover began to build is not wanted any more."""
+    if state.order_lock == NOBODY:
+        state = set_role(state, move.shard, move.target, Role.GIVEN_UP)
+        yield "the mover gives up what was begun", _with(state, number, _aim(scenario, state, number, mover))
 
 
 def _publish(scenario: Scenario, state: State, number: int, mover: Mover, move: Move) -> Steps:
     if scenario.rules.publishes_before_forgetting:
         state = publish(state)
-    yield from _forget(scenario, state, number, mover._replace(step=Step.FORGET), move)
+    if state.roles[move.shard][move.forgets] is Role.GIVEN_UP and scenario.rules.fences_before_forgetting:
+        yield "the mover publishes", _with(state, number, mover._replace(step=Step.FENCE))
+    else:
+        yield from _forget(scenario, state, number, mover._replace(step=Step.FORGET), move)
+
+
+def _fence(scenario: Scenario, state: State, number: int, mover: Mover, move: Move) -> Steps:
+    """What was sent to a replica while it was stale or joining is still to arrive, and is known to nobody. One that
+    served has answered all that counts."""
+    if state.order_lock != NOBODY or is_open(state) or not state.nodes[move.forgets].up:
+        return
+    asked = mover._replace(step=Step.FORGET, awaited=_on_their_way(state, move.forgets))
+    yield f"the mover asks node {move.forgets} before it forgets", _with(state, number, asked)
 
 
 def _forget(scenario: Scenario, state: State, number: int, mover: Mover, move: Move) -> Steps:
-    if not state.nodes[move.leaves].up:
+    if not state.nodes[move.forgets].up or any(request in state.network for request in mover.awaited):
         return
     effect = Effect(Kind.FORGET, 0, scenario.keys_of((move.shard,)))
-    sent = send(state, number, move.leaves, move_mark(mover.nonce), effect)
-    sending = mover._replace(step=Step.FORGETTING, answer=WAITING)
-    yield f"the mover lets node {move.leaves} forget", _with(sent, number, sending)
+    sent = send(state, number, move.forgets, move_mark(mover.nonce), effect)
+    sending = mover._replace(step=Step.FORGETTING, answer=WAITING, awaited=())
+    yield f"the mover lets node {move.forgets} forget", _with(sent, number, sending)
 
 
 def _forgetting(scenario: Scenario, state: State, number: int, mover: Mover, move: Move) -> Steps:
-    node = state.nodes[move.leaves]
+    node = state.nodes[move.forgets]
     if mover.answer == WAITING or (mover.answer >= 0 and not node.up):
         return
-    status = _own(state, move.leaves, mover) if mover.answer >= 0 else None
+    status = _own(state, move.forgets, mover) if mover.answer >= 0 else None
     if status is Status.ENQUEUED:
         return
     if status is Status.SUCCEEDED:
-        state = set_role(state, move.shard, move.leaves, Role.NONE)
+        state = set_role(state, move.shard, move.forgets, Role.NONE)
         forgot = mover._replace(answer=WAITING)
-        yield f"node {move.leaves} has forgotten", _with(state, number, _aim(scenario, state, number, forgot))
+        yield f"node {move.forgets} has forgotten", _with(state, number, _aim(scenario, state, number, forgot))
     elif mover.answer == DOUBTED:
-        lost = mark_lost(state, move.leaves)
-        yield f"node {move.leaves} has another disk", _with(lost, number, _aim(scenario, lost, number, mover))
+        lost = mark_lost(state, move.forgets)
+        yield f"node {move.forgets} has another disk", _with(lost, number, _aim(scenario, lost, number, mover))
     elif mover.answer == UNKNOWN:
-        again = _doubting(mover, move.leaves, Step.FORGET)
+        again = _doubting(mover, move.forgets, Step.FORGET)
         yield "the mover repeats the forget under a new nonce", _with(state, number, again)
     else:
         yield "the mover repeats the forget", _with(state, number, mover._replace(step=Step.FORGET, answer=WAITING))
@@ -383,7 +419,9 @@ RULES: dict[Step, Rule] = {
     Step.CLEAN: _clean,
     Step.ROUND: _next_round,
     Step.SWITCH: _locked_switch,
+    Step.GIVE_UP: _give_up,
     Step.PUBLISH: _publish,
+    Step.FENCE: _fence,
     Step.FORGET: _forget,
     Step.FORGETTING: _forgetting,
 }

@@ -52,6 +52,8 @@ class Rules:
     """R1: nothing that a dead sender sent can arrive after its intent was ended."""
     fences_before_join: bool = True
     """M1: nothing sent before a fence can arrive after the join."""
+    remembers_addressed: bool = True
+    """M1: only a node to which nothing was ever sent joins without waiting; one that holds nothing now does not."""
     fence_anew: bool = True
     """M7: after an unknown answer the mover fences again and changes its nonce before it joins again."""
     joins_fenced_only: bool = True
@@ -76,6 +78,9 @@ class Rules:
     """M5: a write without known keys after the cut means comparing the whole shard again."""
     target_audit: bool = True
     """M5: no foreign task on the target since the whole comparison."""
+    audits_since_join: bool = True
+    """M5: the note is that of the join, and a foreign task behind it sends the move back there. Without the rule the
+    whole shard is only compared again, behind a new note."""
     notes_before_read: bool = True
     """M4: the target's last task is noted before the whole shard is read there, and its queue is empty up to it."""
     rounds_keep_note: bool = True
@@ -84,6 +89,8 @@ class Rules:
     """S5: a map that changed is on the nodes before a write is told as done."""
     publishes_before_forgetting: bool = True
     """M6: and before anything is deleted from the replica that left."""
+    fences_before_forgetting: bool = True
+    """M6: nothing sent to a replica that did not serve until it left can arrive after it was deleted there."""
 
 
 class Fault(IntEnum):
@@ -125,11 +132,18 @@ CLEAR = Operation(kind=Kind.CLEAR, keys=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A replica to build or mend on `target`; afterwards the one on `leaves` goes."""
+    """A replica to build or mend on `target`; afterwards the one on `leaves` goes. Or, with `gives_up`, one that
+    somebody began to build there and that nobody wants any more."""
 
     target: int
     shard: int = 0
     leaves: int = NOBODY
+    gives_up: bool = False
+
+    @property
+    def forgets(self) -> int:
+        """The node on which something is deleted in the end."""
+        return self.target if self.gives_up else self.leaves
 
 
 ROLES = {"S": Role.SERVING, "X": Role.STALE, "-": Role.NONE}
@@ -218,6 +232,7 @@ class Scenario:
             disks=none,
             bases=(none,) * len(roles),
             copy=roles if Fault.STORE in self.faults else (),
+            addressed=tuple(any(word[node] != "-" for word in self.replicas) for node in range(len(nodes))),
         )
 
 

@@ -57,6 +57,10 @@ def moving(operation: Operation) -> Scenario:
 CATCHING_UP = Scenario(replicas=("S-",), runs=(JOIN,), writers=((PUT, PATCH),))
 GOES_STALE = Scenario(runs=(REPAIR,), writers=((PUT, PATCH),))
 THERE_AND_BACK = Scenario(replicas=("S-",), runs=((AWAY, BACK), (BACK,)), writers=((PUT,),))
+GIVEN_UP = Scenario(replicas=("S-",), runs=(JOIN, (Move(target=1, gives_up=True),)), writers=((PUT,),))
+"""A second run gives up what the first one has begun."""
+STALE_LEAVES = Scenario(replicas=("SS-",), runs=((Move(target=2, leaves=1),),), writers=((PUT,),))
+"""The replica that is replaced may go stale before it leaves."""
 THIRD_REPLICA = Scenario(replicas=("SS-",), runs=((Move(target=2),),), writers=((PUT,),))
 ONE_FENCE = Scenario(
     replicas=("S-", "S-"), shard_of=(0, 1), runs=((AWAY, Move(target=1, shard=1)),), writers=((BATCH,),)
@@ -84,7 +88,8 @@ def wide() -> dict[str, list[Scenario]]:
     every = [*NONE, *SINGLE, *PAIRS]
     writes = (TWO_WRITERS, THREE_WRITES, THREE_REPLICAS, TWO_KEYS, TWO_SHARDS, OLD_LOOK)
     copies = (joining(PUT), joining(CLEAR), repairing(PATCH), moving(DELETE))
-    runs = (CATCHING_UP, GOES_STALE, THERE_AND_BACK, THIRD_REPLICA, ONE_FENCE, FENCED_BEFORE_STALE)
+    leaving = (THERE_AND_BACK, GIVEN_UP, STALE_LEAVES)
+    runs = (CATCHING_UP, GOES_STALE, *leaving, THIRD_REPLICA, ONE_FENCE, FENCED_BEFORE_STALE)
     some = [*NONE, *SINGLE, stray, *combinations_with_replacement((Fault.CRASH, Fault.LATE, Fault.FAIL), 2)]
     lost = [(Fault.STORE, *faults) for faults in every]
     return {

@@ -82,6 +82,9 @@ class Role(StrEnum):
     SERVING = "serving"
     JOINING = "joining"
     LEAVING = "leaving"
+    """It served until it left."""
+    GIVEN_UP = "given up"
+    """Leaving as well, and did not serve any more, or not yet."""
     STALE = "stale"
     LOST = "lost"
 
@@ -124,6 +127,7 @@ class Step(StrEnum):
     SENDING = "sending"
     ASK = "ask"
     JOIN = "join"
+    GIVE_UP = "give up"
     NOTE = "note"
     READ = "read"
     COMPARE = "compare"
@@ -132,6 +136,7 @@ class Step(StrEnum):
     ROUND = "round"
     SWITCH = "switch"
     PUBLISH = "publish"
+    FENCE = "fence"
     FORGET = "forget"
     FORGETTING = "forgetting"
     END_CHECK = "end check"
@@ -229,6 +234,8 @@ class State(NamedTuple):
     """The first task of its node that counts for the audit of a replica, by shard and node."""
     copy: Roles
     """The newest copy of the map on the nodes."""
+    addressed: tuple[bool, ...] = ()
+    """Nodes to which anything was ever sent."""
     store_lost: bool = False
 
 

@@ -14,11 +14,13 @@ from tests.model.scenarios import (
     BACK,
     CATCHING_UP,
     FENCED_BEFORE_STALE,
+    GIVEN_UP,
     GOES_STALE,
     JOIN,
     JOIN_BESIDE_STRAYS,
     MOVE_READ,
     OLD_LOOK,
+    STALE_LEAVES,
     STORE_LOST,
     STRAYS,
     THERE_AND_BACK,
@@ -30,6 +32,7 @@ from tests.model.scenarios import (
 ONE_RUN = Scenario(replicas=("S-",), runs=(JOIN,), writers=((PUT,),))
 ALONE = Scenario(replicas=("S-",), runs=(JOIN,))
 UNEXPLAINED, DIFFER, NONE_LEFT, MISREAD = "right is one of", "differ for ever", "no in-sync replica", "a reader got"
+LEFT_OVER = "is left over"
 
 
 def opens(scenario: Scenario, *faults: Fault, without: Rules, shows: str) -> None:
@@ -157,6 +160,19 @@ def test_h12_the_source_was_about_to_go_stale() -> None:
 def test_h13_a_late_forget_empties_the_replica_that_came_back() -> None:
     there_and_back = replace(THERE_AND_BACK, writers=())
     opens(there_and_back, Fault.LATE, without=Rules(fences_before_join=False), shows=UNEXPLAINED)
+
+
+def test_h13_a_late_forget_to_a_node_that_holds_nothing_any_more() -> None:
+    there_and_back = replace(THERE_AND_BACK, writers=())
+    opens(there_and_back, Fault.LATE, without=Rules(remembers_addressed=False), shows=UNEXPLAINED)
+
+
+def test_a_late_page_of_a_dead_mover_after_its_copy_was_given_up_and_deleted() -> None:
+    opens(GIVEN_UP, Fault.CRASH, without=Rules(fences_before_forgetting=False), shows=LEFT_OVER)
+
+
+def test_a_late_request_of_a_writer_after_a_stale_copy_has_left_and_was_deleted() -> None:
+    opens(STALE_LEAVES, Fault.LATE, without=Rules(fences_before_forgetting=False), shows=LEFT_OVER)
 
 
 def test_h14_a_late_request_of_a_dead_mover() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.model.explore import explore
-from tests.model.scenario import CLEAR, DELETE, PATCH, PUT, Fault, Scenario
+from tests.model.scenario import CLEAR, DELETE, PATCH, PUT, Fault, Rules, Scenario
 from tests.model.scenarios import (
     CATCHING_UP,
     FENCED_BEFORE_STALE,
+    GIVEN_UP,
     GOES_STALE,
     MOVE_READ,
     NONE,
     ONE_FENCE,
     SINGLE,
+    STALE_LEAVES,
     STORE_LOST,
     THERE_AND_BACK,
     THIRD_REPLICA,
@@ -68,6 +72,21 @@ def test_a_replica_goes_stale_under_load_and_is_repaired(scenario: Scenario) -> 
 @pytest.mark.parametrize("scenario", with_faults(THERE_AND_BACK, [(CRASH,), (LATE,), (FAIL,)]), ids=name_of)
 def test_a_shard_moves_there_and_back(scenario: Scenario) -> None:
     holds(scenario)
+
+
+@pytest.mark.parametrize("scenario", with_faults(GIVEN_UP, [*SINGLE, (CRASH, LATE), (CRASH, FAIL)]), ids=name_of)
+def test_what_a_dead_mover_has_begun_is_given_up(scenario: Scenario) -> None:
+    holds(scenario)
+
+
+@pytest.mark.parametrize("scenario", with_faults(STALE_LEAVES, [*SINGLE, (CRASH, LATE)]), ids=name_of)
+def test_a_replica_goes_stale_before_it_leaves(scenario: Scenario) -> None:
+    holds(scenario)
+
+
+@pytest.mark.parametrize("scenario", with_faults(joining(PUT), [(CRASH,), (LATE,), (STRAY,)]), ids=name_of)
+def test_comparing_again_behind_a_new_note_would_do_as_well(scenario: Scenario) -> None:
+    holds(replace(scenario, rules=Rules(audits_since_join=False)))
 
 
 @pytest.mark.parametrize("scenario", with_faults(THIRD_REPLICA, SINGLE), ids=name_of)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from miroir_cli.errors import IndexNotFound
 from miroir_cli.model import Index, IndexMap, IndexUid, IntentState, NodeName, ReplicaState, ShardId, WriteKind
 from miroir_cli.store.journal import Changes, RunId, RunKind, RunRecord, RunState, StepRecord, StepState, Wanted
 from miroir_cli.store.records import Marked, Settlement, Verdict
+from miroir_cli.store.sqlite.moves import CHANGES_PAGE
 from miroir_cli.store.sqlite.store import SqliteStore
+from tests.conftest import ROOT
 from tests.store.test_sqlite import ONE, ZERO, A, B, with_index, write
 
 C = NodeName("c")
@@ -104,6 +108,41 @@ async def test_writes_name_their_keys_while_a_replica_joins_and_only_then(tmp_pa
         assert await store.changes("books", ZERO, above=0) == Changes()
 
 
+async def test_what_was_written_meanwhile_is_read_in_pages_that_others_come_between(tmp_path: Path) -> None:
+    """A long move has the keys of a million writes to read; nobody else of the process may wait for all of them."""
+    async with opened(tmp_path) as (store, map):
+        await store.join(map.index, ZERO, C, nonce="n", top=7)
+        writes = 2 * CHANGES_PAGE + 50
+        _log(tmp_path, [(n, f'["k{n}", "again"]') for n in range(1, writes + 1)])
+        breaths = 0
+
+        async def breathe() -> None:
+            nonlocal breaths
+            while True:
+                breaths += 1
+                await asyncio.sleep(0)
+
+        others = asyncio.create_task(breathe())
+        found = await store.changes("books", ZERO, above=0)
+        others.cancel()
+        assert found == Changes(keys=frozenset({"again", *(f"k{n}" for n in range(1, writes + 1))}))
+        assert breaths >= 2
+        later = await store.changes("books", ZERO, above=writes - CHANGES_PAGE)
+        assert len(later.keys) == CHANGES_PAGE + 1
+        few = await store.changes("books", ZERO, above=0, most=10)
+        assert 10 < len(few.keys) <= CHANGES_PAGE + 1, "nobody wants to know of more"
+        _log(tmp_path, [(writes + 1, None)])
+        assert await store.changes("books", ZERO, above=0) == Changes(sweep=True)
+
+
+def _log(folder: Path, rows: list[tuple[int, str | None]]) -> None:
+    """Write into the log of changes what so many writes would."""
+    with closing(sqlite3.connect(folder / "state.db")) as connection, connection:
+        connection.executemany(
+            "insert into changes (uid, incarnation, n, shard, keys) values ('books', 1, ?, 0, ?)", rows
+        )
+
+
 async def test_a_replica_given_up_is_what_it_was_before(tmp_path: Path) -> None:
     async with opened(tmp_path) as (store, map):
         await store.mark("books", {B: [ZERO]}, state=ReplicaState.STALE)
@@ -191,3 +230,30 @@ async def test_a_run_is_kept_with_its_steps_and_who_did_what(tmp_path: Path) -> 
             (1, "second", "done"),
             (None, "second", "done"),
         ]
+
+
+@pytest.mark.parametrize(("shard", "switches"), [(ZERO, False), (ONE, True)], ids=["the same", "another"])
+async def test_a_write_on_its_way_keeps_its_shard_from_switching_and_no_other(
+    tmp_path: Path, shard: ShardId, switches: bool
+) -> None:
+    async with opened(tmp_path) as (store, map):
+        await store.join(map.index, ZERO, C, nonce="n", top=7)
+        await store.open_intent(
+            map.index,
+            kind=WriteKind.ADD,
+            documents={shard: 1},
+            nonce="x",
+            min_in_sync=1,
+            owner="test",
+            keys=lambda shard: ["key"],
+        )
+        newest = (await store.pending("books")).newest
+        assert (await switch(store, map.index, newest=newest) is not None) == switches
+
+
+def test_every_state_of_runs_and_steps_is_one_that_somebody_comes_to() -> None:
+    """Nothing else is in any state file, and nobody has to think of what cannot be."""
+    source = "".join(path.read_text() for path in (ROOT / "miroir_cli" / "migration").glob("*.py"))
+    for states in (RunState, StepState):
+        for state in states:
+            assert f"{states.__name__}.{state.name}" in source, state

@@ -122,6 +122,18 @@ def test_a_node_is_drained_and_taken_back() -> None:
     assert edited.text == COMMENTED
 
 
+def test_edits_may_be_valid_together_that_are_not_one_by_one() -> None:
+    edited = document(
+        COMMENTED.replace("# since 2021", "\nreplicas = 2") + '[[nodes]]\nname = "n4"\nurl = "http://d"\n'
+    )
+    for name in ("n3", "n4"):
+        edited.change_node(name, group="b")
+    assert len(edited.topology().groups()["b"]) == 2
+    for name in ("n3", "n4"):
+        edited.change_node(name, drained=True)
+    assert [node.name for node in edited.topology().active_nodes] == ["n1", "n2"]
+
+
 def test_a_replaced_node_keeps_its_place_and_its_comments() -> None:
     edited = document()
     other = new("n9", zone="z", weight=1.5, key=Secret(env="KEY"))

@@ -251,14 +251,20 @@ def log_changes(db: Database, index: Index, n: int, shards: Iterable[ShardId], k
         )
 
 
-def read_changes(db: Database, uid: str, shard: ShardId, *, above: int) -> Changes:
+CHANGES_PAGE = 200
+"""Writes of which the keys are read at a time: a long move reads of many, and others want the state meanwhile."""
+
+
+def read_changes(db: Database, uid: str, shard: ShardId, *, above: int) -> tuple[Changes, int | None]:
+    """The next writes above a number, and the last number read; None at the end."""
     rows = db.conn.execute(
-        "select keys from changes where uid = ? and shard = ? and n > ? "
-        "and incarnation = (select incarnation from indexes where uid = changes.uid)",
-        [uid, shard, above],
+        "select n, keys from changes where uid = ? and shard = ? and n > ? "
+        "and incarnation = (select incarnation from indexes where uid = changes.uid) order by n limit ?",
+        [uid, shard, above, CHANGES_PAGE],
     ).fetchall()
-    named = [from_json(row[0]) for row in rows if row[0] is not None]
-    return Changes(keys=frozenset(key for keys in named for key in keys), sweep=any(row[0] is None for row in rows))
+    named = [from_json(row[1]) for row in rows if row[1] is not None]
+    changes = Changes(keys=frozenset(key for keys in named for key in keys), sweep=len(named) < len(rows))
+    return changes, rows[-1][0] if len(rows) == CHANGES_PAGE else None
 
 
 def _forget_changes(db: Database, index: Index, shard: ShardId) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from miroir_cli.errors import StateUnavailable
-from miroir_cli.store.journal import RunKind
+from miroir_cli.store.journal import Changes, RunKind
 from miroir_cli.store.sqlite import cluster, imports, intents, moves, runs
 from miroir_cli.store.sqlite.database import (
     BUSY_TIMEOUT,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from miroir_cli.model import Index, IndexMap, Intent, Json, NodeName, ReplicaState, ShardId, WriteKind
-    from miroir_cli.store.journal import Changes, RunId, RunRecord, RunState, StepEvent, StepRecord, Wanted
+    from miroir_cli.store.journal import RunId, RunRecord, RunState, StepEvent, StepRecord, Wanted
     from miroir_cli.store.records import (
         BatchRecord,
         ClusterRecord,
@@ -286,7 +286,19 @@ class SqliteStore:
     async def promote(self, index: Index, shard: ShardId, node: NodeName, *, top: int) -> None:
         await self._write(lambda db: moves.promote(db, index, shard, node, top=top))
 
-    async def changes(self, uid: str, shard: ShardId, *, above: int) -> Changes:
+    async def changes(self, uid: str, shard: ShardId, *, above: int, most: int | None = None) -> Changes:
+        keys: set[str] = set()
+        while True:
+            page, read = self._changes_above(uid, shard, above)
+            keys |= page.keys
+            if page.sweep:
+                return Changes(sweep=True)
+            if read is None or (most is not None and len(keys) > most):
+                return Changes(keys=frozenset(keys))
+            above = read
+            await asyncio.sleep(0)
+
+    def _changes_above(self, uid: str, shard: ShardId, above: int) -> tuple[Changes, int | None]:
         return self._read(lambda db: moves.read_changes(db, uid, shard, above=above))
 
     async def account(self, uid: str, node: NodeName, tasks: Iterable[int]) -> None:
