@@ -257,3 +257,16 @@ def test_every_state_of_runs_and_steps_is_one_that_somebody_comes_to() -> None:
     for states in (RunState, StepState):
         for state in states:
             assert f"{states.__name__}.{state.name}" in source, state
+
+
+async def test_whether_replicas_served_until_they_left_is_known(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (store, map):
+        await store.leave(map.index, ZERO, B, keep=1)
+        assert await store.served_until_they_left(map.index, B, [ZERO, ONE])
+        await store.mark("books", {B: [ONE]}, state=ReplicaState.STALE)
+        await store.leave(map.index, ONE, B, keep=1)
+        assert not await store.served_until_they_left(map.index, B, [ZERO, ONE])
+        await store.join(map.index, ZERO, C, nonce="n", top=7)
+        await store.unjoin(map.index, ZERO, C)
+        assert await state_of(store, ZERO, C) is ReplicaState.LEAVING
+        assert not await store.served_until_they_left(map.index, C, [ZERO])
