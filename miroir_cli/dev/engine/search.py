@@ -35,29 +35,47 @@ class _Checked:
     query: Query
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best documents of an index for a request, in their order."""
+
+    index: Index
+    checked: _Checked
+    ranked: Ranked
+    matcher: Matcher
+
+
+def find(index: Index, request: SearchRequest, count: int, exhaustive: bool) -> Found:
+    """Rank at least `count` documents; raises `EngineError` for what the index does not allow."""
+    checked = _check(index, request)
+    return Found(
+        index=index,
+        checked=checked,
+        ranked=_ranked(index, checked, count, exhaustive=exhaustive),
+        matcher=Matcher(index, checked.query, field_scope(index, request.attributes_to_search_on)),
+    )
+
+
+def shown_hit(found: Found, number: int, details: tuple[Detail, ...]) -> dict[str, Any]:
+    """Return a document as the request wants to see it."""
+    return _hit(found.index, found.checked, found.matcher, number, details)
+
+
 def search(index: Index, request: SearchRequest) -> dict[str, Any]:
     """Answer a search; raises `EngineError` for what the index does not allow."""
     start = time.perf_counter()
-    checked = _check(index, request)
-    skip, take = _window(request)
+    skip, take = request.window()
     limit = min(skip + take, index.settings["pagination"]["maxTotalHits"])
-    ranked = _ranked(index, checked, limit)
+    found_hits = find(index, request, limit, request.is_finite)
+    checked, ranked = found_hits.checked, found_hits.ranked
     page = ranked.hits[skip : skip + take]
-    matcher = Matcher(index, checked.query, field_scope(index, request.attributes_to_search_on))
-    hits = [_hit(index, checked, matcher, number, details) for number, details in page]
-    total = ranked.candidates.bit_count()
+    hits = [shown_hit(found_hits, number, details) for number, details in page]
     body: dict[str, Any] = {
         "hits": hits,
         "query": request.q or "",
         "processingTimeMs": int((time.perf_counter() - start) * 1000),
     }
-    if request.is_finite:
-        per_page = request.hits_per_page if request.hits_per_page is not None else 20
-        pages = -(-total // per_page) if per_page else 0
-        page_number = request.page if request.page is not None else 1
-        body |= {"hitsPerPage": per_page, "page": page_number, "totalPages": pages, "totalHits": total}
-    else:
-        body |= {"limit": request.limit, "offset": request.offset, "estimatedTotalHits": total}
+    body |= request.totals(ranked.candidates.bit_count())
     if request.facets:
         found = checked.facets or []
         body["facetDistribution"] = {name: facet_counts.distribution(index, name, ranked.candidates) for name in found}
@@ -69,15 +87,7 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
 
 def found_documents(index: Index, request: SearchRequest) -> int:
     """Return all documents that a search would count."""
-    return _ranked(index, _check(index, request), 0).candidates
-
-
-def _window(request: SearchRequest) -> tuple[int, int]:
-    if not request.is_finite:
-        return request.offset, request.limit
-    size = request.hits_per_page if request.hits_per_page is not None else 20
-    page = request.page if request.page is not None else 1
-    return (0, 0) if page == 0 else ((page - 1) * size, size)
+    return _ranked(index, _check(index, request), 0, exhaustive=request.is_finite).candidates
 
 
 def _check(index: Index, request: SearchRequest) -> _Checked:
@@ -113,7 +123,7 @@ def _check_distinct(index: Index, name: str) -> None:
     raise EngineError("invalid_search_distinct", message)
 
 
-def _ranked(index: Index, checked: _Checked, count: int) -> Ranked:
+def _ranked(index: Index, checked: _Checked, count: int, *, exhaustive: bool) -> Ranked:
     request = checked.request
     universe = filters.evaluate(index, request.filter)
     scope = field_scope(index, request.attributes_to_search_on)
@@ -123,7 +133,7 @@ def _ranked(index: Index, checked: _Checked, count: int) -> Ranked:
         sort=checked.sort,
         distinct=checked.distinct,
         threshold=request.ranking_score_threshold,
-        exhaustive=request.is_finite,
+        exhaustive=exhaustive,
     )
     return rank(index, checked.query, universe, scope, wanted)
 
