@@ -12,10 +12,11 @@ import typer
 
 from miroir_cli.cli.console import Console, run
 from miroir_cli.cli.table import Column
-from miroir_cli.errors import PartialError
+from miroir_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from miroir_cli.search.explain import Explanation
+    from miroir_cli.search.reading import SearchOptions
 
 app = typer.Typer()
 
@@ -43,7 +44,9 @@ Body = Annotated[
 @app.command()
 def search(
     ctx: typer.Context,
-    index: Index,
+    index: Annotated[
+        str | None, typer.Argument(metavar="INDEX", help="The index; none with `--multi`.", show_default=False)
+    ] = None,
     query: Query = None,
     filter: Filter = None,
     sort: Annotated[
@@ -74,6 +77,14 @@ def search(
         float | None, typer.Option("--ranking-score-threshold", metavar="X", help="Only hits that score X or more.")
     ] = None,
     body: Body = None,
+    multi: Annotated[
+        str | None,
+        typer.Option(
+            "--multi",
+            metavar="FILE",
+            help="Many queries at once: the JSON body of a multi-search (`-`: standard input).",
+        ),
+    ] = None,
     partial: Annotated[
         WhenPartial | None,
         typer.Option("--partial", help="What to do when shards do not answer (otherwise the topology file's)."),
@@ -86,8 +97,9 @@ def search(
         from miroir_cli.search.reading import SearchOptions
         from miroir_cli.search.scatter import search as search_index
 
-        request = request_of(
-            console.read_json(body) if body else {},
+        options = SearchOptions(partial=partial.value if partial else None)
+        given = request_of(
+            {},
             q=query,
             filter=filter,
             sort=sort or None,
@@ -102,11 +114,21 @@ def search(
             distinct=distinct,
             rankingScoreThreshold=ranking_score_threshold,
         )
+        if multi is not None:
+            if index is not None or body is not None or given:
+                raise UsageError(
+                    "`--multi` takes neither an index nor parts of a query",
+                    hint="write them into the queries of the file",
+                )
+            await search_many(console, console.read_json(multi), options)
+            return
+        if index is None:
+            raise UsageError("missing argument `INDEX`", hint="name an index, or give a file to `--multi`")
+        request = request_of(console.read_json(body) if body else {}, **given)
         if not console.json and sys.stdout.isatty():
             request = highlight_for_table(request)
         async with console.cluster() as cluster:
             cluster.rotation = os.getpid()
-            options = SearchOptions(partial=partial.value if partial else None)
             found = await search_index(cluster, index, request, options=options)
             primary_key = (await cluster.map(index)).index.primary_key
         console.show(
@@ -120,6 +142,27 @@ def search(
             )
 
     run(ctx, command)
+
+
+async def search_many(console: Console, request: Mapping[str, Any], options: SearchOptions) -> None:
+    """Run a multi-search and show its results."""
+    from miroir_cli.cli.hits import show_many
+    from miroir_cli.search.multi import multi_search
+
+    async with console.cluster() as cluster:
+        cluster.rotation = os.getpid()
+        found = await multi_search(cluster, request, options=options)
+        uids = {result["indexUid"] for result in found.get("results", ())}
+        keys = {uid: (await cluster.map(uid)).index.primary_key for uid in sorted(uids)}
+    console.show(found, lambda: show_many(console, found, primary_keys=keys))
+    parts = [
+        (result["indexUid"], result["missingShards"]) for result in found.get("results", ()) if result.get("partial")
+    ]
+    for uid, shards in [*parts, *found.get("missingShards", {}).items()]:
+        raise PartialError(
+            f"index `{uid}`: the answer lacks shards {spans(shards)}",
+            hint="run `miroir status` to see which nodes answer",
+        )
 
 
 @app.command()

@@ -50,17 +50,29 @@ def merge(
     `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`).
     Raises `UsageError` when the answers cannot be merged exactly.
     """
+    window = prepared.window
+    hits, total = ranked(prepared, answers, index, counted=counted)
+    hits = hits[window.skip : window.skip + window.take]
+    ordered = sorted(answers, key=lambda answer: answer.shards)
+    return _assemble(prepared, ordered, hits=[show(hit, prepared.view) for hit in hits], total=total)
+
+
+def ranked(
+    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: Sequence[NodeAnswer] | None = None
+) -> tuple[list[Hit], int]:
+    """The first hits of the whole, as many as the window needs, and how many documents match.
+
+    The hits still have everything that the nodes sent (`view.show` takes it away).
+    """
     ordered = sorted(answers, key=lambda answer: answer.shards)
     total = sum(answer.total for answer in ordered)
     hits = _ordered_hits(prepared, ordered, index, total)
     if prepared.distinct and len(ordered) > 1:
         hits, total = _distinct(prepared, ordered, hits, prepared.distinct)
-    window = prepared.window
-    hits = hits[: window.needed]
+    hits = hits[: prepared.window.needed]
     if counted is not None:
         total = _counted(counted, hits, prepared.distinct)
-    hits = hits[window.skip : window.skip + window.take]
-    return _assemble(prepared, ordered, hits=[show(hit, prepared.view) for hit in hits], total=total)
+    return hits, total
 
 
 def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
@@ -87,11 +99,11 @@ def _counted(counts: Sequence[NodeAnswer], hits: Sequence[Hit], distinct: str | 
         for value, documents in count.body.get("facetDistribution", {}).get(distinct, {}).items():
             key = normalise(value)
             often[key] = often.get(key, 0) + documents
-    shown = {value for hit in hits for value in map(_facet_text, values_of(hit, distinct)) if value in often}
+    shown = {value for hit in hits for value in map(facet_text, values_of(hit, distinct)) if value in often}
     return total - sum(often[value] - 1 for value in shown)
 
 
-def _facet_text(value: Any) -> str:
+def facet_text(value: Any) -> str:
     """A value as the key that Meilisearch gives it among the facets."""
     comparable = _comparable(value)
     if not isinstance(comparable, float):

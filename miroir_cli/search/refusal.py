@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from miroir_cli.errors import NodeRefusal
+from miroir_cli.errors import IndexNotFound, MiroirError, NodeRefusal
 from miroir_cli.model import SHARD_FIELD, Json
 
 _LISTED = re.compile(rf"`{SHARD_FIELD}`, |, `{SHARD_FIELD}`|(?<=`){SHARD_FIELD}, |, {SHARD_FIELD}(?=[`,])")
@@ -48,6 +48,20 @@ def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> 
         retry_after=refusal.retry_after,
         hint=refusal.hint,
     )
+
+
+def inside(error: MiroirError, uid: str, where: str, *, note: str = "") -> MiroirError:
+    """An error about an index that a part of a request names, as Meilisearch words it: ``Inside `where`: ...``.
+
+    An index that is not found is the request's fault there, not the address's.
+    """
+    if isinstance(error, IndexNotFound):
+        error = NodeRefusal(
+            f"Index `{uid}` not found.", status=400, node_code="index_not_found", node="", hint=error.hint
+        )
+    error.message = f"Inside `{where}`: {error.message}{note}"
+    error.args = (error.message,)
+    return error
 
 
 def clean_message(message: str, settings: Json | None = None) -> str:

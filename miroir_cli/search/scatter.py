@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import UsageError
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.model import Json, ShardId
     from miroir_cli.node.client import NodeClient
+    from miroir_cli.search.merge import NodeAnswer
+    from miroir_cli.search.request import Prepared
 
 
 async def search(cluster: Cluster, uid: str, request: Json, *, options: SearchOptions | None = None) -> dict[str, Any]:
@@ -31,6 +35,26 @@ async def search(cluster: Cluster, uid: str, request: Json, *, options: SearchOp
 
 
 async def _search(reader: Reader, request: Json) -> dict[str, Any]:
+    found = await find(reader, request)
+    body = merge(found.prepared, found.answers, reader.map.index, counted=found.counted)
+    if found.missing:
+        body["partial"] = True
+        body["missingShards"] = list(found.missing)
+    return body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the nodes answered to a request, ready to be merged. `missing`: shards that nobody answered for."""
+
+    prepared: Prepared
+    answers: Sequence[NodeAnswer]
+    counted: Sequence[NodeAnswer] | None
+    missing: Sequence[ShardId]
+
+
+async def find(reader: Reader, request: Json) -> Found:
+    """Ask the nodes of an index. Raises as `search` does."""
     prepared = prepare(request, reader.map.index)
     if prepared is None:
         raise await reader.let_a_node_refuse()
@@ -49,8 +73,4 @@ async def _search(reader: Reader, request: Json) -> dict[str, Any]:
     counted = None
     if needs_count(prepared, answers):
         counted = await reader.ask_all(count, [shard for answer in answers for shard in answer.shards])
-    body = merge(prepared, answers, reader.map.index, counted=counted)
-    if missing:
-        body["partial"] = True
-        body["missingShards"] = list(missing)
-    return body
+    return Found(prepared=prepared, answers=answers, counted=counted, missing=missing)
