@@ -67,6 +67,7 @@ PURE = (
     "documents/route.py",
     "search/compatibility.py",
     "search/federation.py",
+    "search/pins.py",
     "search/plan.py",
     "search/rank.py",
     "search/merge.py",

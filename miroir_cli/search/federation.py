@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from miroir_cli.search.facets import Counts, Order, normalise
+from miroir_cli.search.pins import around_pins, separate
 from miroir_cli.search.view import DETAILS, FORMATTED, MATCHES, SCORE, values_of
 from miroir_cli.search.weights import Value, compare
 from miroir_cli.search.window import Window, make_window
@@ -177,13 +178,38 @@ def merge_lists(
 
     `needed` is how many hits an index gives at most.
     """
-    by_index = []
+    pins: list[tuple[int, Ranked]] = []
+    by_index: list[list[Ranked]] = []
     for uid in sorted(lists):
-        unique = _without_repetition(merge_sorted(lists[uid], _goes_first))
-        by_index.append(list(_first(_without_shared_values(unique, distinct), needed[uid])))
+        own, ranked = _merge_queries(lists[uid], distinct)
+        shown = separate(_first(around_pins(own, ranked), needed[uid]), _hit_of)
+        pins += shown[0]
+        by_index.append(shown[1])
     everything = list(merge_sorted(by_index, _goes_first))
     kept = list(_without_shared_values(everything, distinct))
-    return kept, len(everything) - len(kept)
+    return list(around_pins(sorted(pins, key=_position), kept)), len(everything) - len(kept)
+
+
+def _merge_queries(
+    lists: Sequence[Sequence[Ranked]], distinct: str | None
+) -> tuple[list[tuple[int, Ranked]], Iterator[Ranked]]:
+    """The pins of an index, and its ranked hits in one order. A pin is not the same document's ranked hit."""
+    pins: list[tuple[int, Ranked]] = []
+    ranked: list[list[Ranked]] = []
+    for hits in lists:
+        own, others = separate(hits, _hit_of)
+        pins += own
+        ranked.append(others)
+    unique = _without_repetition(merge_sorted(ranked, _goes_first))
+    return sorted(pins, key=_position), _without_shared_values(unique, distinct)
+
+
+def _hit_of(ranked: Ranked) -> Hit:
+    return ranked.hit
+
+
+def _position(pin: tuple[int, Ranked]) -> int:
+    return pin[0]
 
 
 def _goes_first(left: Ranked, right: Ranked) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import UsageError
 from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_answer, merge_facets, normalise
-from miroir_cli.search.rank import Hit, rank_keys
+from miroir_cli.search.pins import around_pins, separate
+from miroir_cli.search.rank import Hit, identity, rank_keys
 from miroir_cli.search.view import show, values_of
 
 if TYPE_CHECKING:
@@ -66,9 +67,15 @@ def ranked(
     """
     ordered = sorted(answers, key=lambda answer: answer.shards)
     total = sum(answer.total for answer in ordered)
-    hits = _ordered_hits(prepared, ordered, index, total)
+    sent = [hit for answer in ordered for hit in answer.hits]
+    pins, hits = ([], sent) if len(ordered) == 1 else separate(sent, lambda hit: hit)
+    if len(ordered) > 1:
+        hits = _ordered_hits(prepared, hits, index, total)
     if prepared.distinct and len(ordered) > 1:
         hits, total = _distinct(prepared, ordered, hits, prepared.distinct)
+    if pins:
+        pins.sort(key=lambda pin: (pin[0], identity(pin[1], prepared.primary_key)))
+        hits = list(around_pins(pins, hits))
     hits = hits[: prepared.window.needed]
     if counted is not None:
         total = _counted(counted, hits, prepared.distinct)
@@ -111,12 +118,9 @@ def facet_text(value: Any) -> str:
     return str(int(comparable)) if comparable.is_integer() else repr(comparable)
 
 
-def _ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, total: int) -> list[Hit]:
-    """All hits in the order of one node. Equal ones stand by primary key, or as the nodes sent them where the
+def _ordered_hits(prepared: Prepared, hits: list[Hit], index: Index, total: int) -> list[Hit]:
+    """Hits of several nodes in the order of one. Equal ones stand by primary key, or as the nodes sent them where the
     index has no tie-break (then also the nodes' lists are not ordered by it)."""
-    if len(answers) == 1:
-        return answers[0].hits
-    hits = [hit for answer in answers for hit in answer.hits]
     keys = rank_keys(hits, primary_key=prepared.primary_key, candidates=total)
     if not index.tie_break:
         keys = [key[:-1] for key in keys]

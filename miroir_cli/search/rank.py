@@ -35,10 +35,10 @@ def rank_keys(hits: Sequence[Hit], *, primary_key: str, candidates: int) -> list
     """A key for each hit; sorting by them gives the order of one node that has all `candidates` matching documents.
 
     Equal hits are ordered by their primary keys, numbers first. Raises `UsageError` for a sort value that the nodes
-    hide and for pinned hits.
+    hide. Pinned hits have no rank: they are not for here.
     """
     details = [hit.get(DETAILS) or {} for hit in hits]
-    identities = [_identity(hit, primary_key) for hit in hits]
+    identities = [identity(hit, primary_key) for hit in hits]
     columns: list[Column] = []
     for name, _ in _rules(details):
         rule = geo_rule(name)
@@ -59,9 +59,6 @@ def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
     if _SKIPPED in longest:
         longest = max(details, key=lambda each: len(each) - (_SKIPPED in each))
     rules = sorted(longest.items(), key=lambda item: int(item[1]["order"]))
-    for name, _ in rules:
-        if name == "pin":
-            raise UsageError("pinned documents (dynamic search rules) cannot be merged over several nodes yet")
     return [rule for rule in rules if rule[0] != _SKIPPED]
 
 
@@ -174,7 +171,8 @@ def _candidates(total: int, ranked_here: int, *, first_rule: bool) -> int:
     return ranked_here
 
 
-def _identity(hit: Hit, primary_key: str) -> Key:
+def identity(hit: Hit, primary_key: str) -> Key:
+    """A hit's primary key as the last part of its rank: numbers before texts."""
     value = hit.get(primary_key)
     if value is None and "." in primary_key:
         value = next(iter(values_of(hit, primary_key)), None)

@@ -61,7 +61,9 @@ def _federation(rng: random.Random, kinds: Kinds) -> dict[str, Any]:
     return federation
 
 
-async def compare_multi(world: World, tally: Tally, rng: random.Random, *, requests: int, kinds: Kinds) -> None:
+async def compare_multi(
+    world: World, tally: Tally, rng: random.Random, *, requests: int, kinds: Kinds, brief: bool = False
+) -> None:
     """Ask generated multi-searches of both; what differs goes into the tally."""
     for _ in range(requests):
         request = make_multi(rng, kinds)
@@ -69,10 +71,10 @@ async def compare_multi(world: World, tally: Tally, rng: random.Random, *, reque
         cluster = await _cluster(world, request)
         tally.asked += 1
         if isinstance(cluster, str) and "cannot be merged exactly" in cluster:
-            tally.named[REFUSED] += 1
+            tally.named[f"{REFUSED}: {cluster.partition('nodes: ')[2][:60]}"] += 1
             continue
         if isinstance(single, str) or isinstance(cluster, str):
-            if _wording(single) != _wording(cluster):
+            if _wording(single, brief=brief) != _wording(cluster, brief=brief):
                 tally.unnamed.append(f"{request}\n    {str(single)[:1500]}\n    {str(cluster)[:1500]}")
             continue
         wrong = _difference(request, single, cluster)
@@ -98,9 +100,12 @@ async def _cluster(world: World, request: dict[str, Any]) -> Any:
         return error.message
 
 
-def _wording(answer: Any) -> Any:
-    """An error without the reasons that the embedded node leaves out."""
-    return answer if not isinstance(answer, str) else answer.partition(" are incompatible")[0].partition("`: index")[0]
+def _wording(answer: Any, *, brief: bool) -> Any:
+    """An error without which of several facets is named: a node names the one that it saw first. `brief`: without the
+    reasons, which the embedded node leaves out."""
+    if not isinstance(answer, str):
+        return answer
+    return (answer.partition(" are incompatible")[0] if brief else answer).partition("in facet `")[0]
 
 
 def _difference(request: dict[str, Any], single: Any, cluster: Any) -> str | None:
