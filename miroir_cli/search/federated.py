@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from miroir_cli.errors import IndexNotFound, MiroirError, NodeRefusal, UsageError
+from miroir_cli.errors import MiroirError, NodeRefusal, UsageError
 from miroir_cli.indexes.catalog import default_rules
 from miroir_cli.search.compatibility import Rules, incompatible, rules_of, stricter
 from miroir_cli.search.facets import FacetAnswer, facet_answer, facet_rules, merge_facets, normalise
@@ -70,6 +70,7 @@ class Unused:
 class Outcomes:
     """All that was asked, for each index in the order of the uids: an answer, or what is wrong with it."""
 
+    indexes: Mapping[str, Index | MiroirError]
     listed: Mapping[str, Sequence[tuple[Query, Listed | MiroirError]]]
     summed: Mapping[str, Summed | MiroirError]
     unused: Mapping[str, Unused | MiroirError]
@@ -107,9 +108,7 @@ async def _without_queries(cluster: Cluster, request: Json) -> dict[str, Any]:
 
 
 async def _default_rules(cluster: Cluster, outcomes: Outcomes) -> list[str]:
-    """The ranking rules of an index that names none; asked once a process, if there is such an index."""
-    if all(listed.index.settings.get("rankingRules") is not None for listed in outcomes.lists()):
-        return []
+    """The ranking rules of an index that names none; asked once a process, of nodes that have just answered."""
     kept = cluster.session.get("default rules")
     if not isinstance(kept, list):
         names = {answer.node for listed in outcomes.lists() for answer in listed.found.answers}
@@ -136,13 +135,17 @@ class _Asking:
         facets = self.federation.facets
         unused = sorted(uid for uid in facets if uid not in by_index)
         return Outcomes(
+            indexes=dict(zip(uids, await all_outcomes(self._index(uid) for uid in uids), strict=True)),
             listed=lists,
             summed=dict(zip(uids, await all_outcomes(self._sum(uid, lists[uid]) for uid in uids), strict=True)),
             unused=dict(zip(unused, await all_outcomes(self._check(uid, facets[uid]) for uid in unused), strict=True)),
         )
 
+    async def _index(self, uid: str) -> Index:
+        return (await self.cluster.map(uid)).index
+
     async def _list(self, query: Query, *, alone: bool) -> Listed:
-        settings = (await self.cluster.map(query.uid)).index.settings
+        settings = (await self._index(query.uid)).settings
         request = self.federation.request(
             query, settings, facets=self.federation.facets.get(query.uid) if alone else None
         )
@@ -234,26 +237,36 @@ def _errors(outcomes: Outcomes, federation: Federation, default: Sequence[str]) 
     orders: dict[str, tuple[str, Order]] = {}
     for uid, of_queries in outcomes.listed.items():
         first = f".queries[{of_queries[0][0].position}]"
+        summed, index = outcomes.summed[uid], outcomes.indexes[uid]
+        if isinstance(index, MiroirError):
+            yield inside(index, uid, first)
+            continue
+        if federation.merges_facets and isinstance(summed, Summed) and summed.facets is not None:
+            order = _other_order(uid, summed.facets, facet_rules(index.settings).order, orders)
+            if order is not None:
+                yield inside(inside(order, uid, _by_index(uid)), uid, first)
+        about_facets = summed if isinstance(summed, MiroirError) else None
         for query, outcome in of_queries:
             where = f".queries[{query.position}]"
-            if isinstance(outcome, MiroirError):
-                within = outcome if not _is_about_facets(outcome) else inside(outcome, uid, _by_index(uid))
-                yield inside(within, uid, first if isinstance(outcome, IndexNotFound) else where)
-                continue
-            own = outcome.index.settings.get("rankingRules")
+            own = index.settings.get("rankingRules")
             rules = rules_of(query.request, default if own is None else own, position=query.position, uid=uid)
             if rules is not None:
                 message = None if previous is None else incompatible(rules, previous)
                 if message:
                     yield inside(_refusal(message, "invalid_multi_search_query_ranking_rules"), uid, where)
                 previous = stricter(rules, previous)
-        summed = outcomes.summed[uid]
-        if isinstance(summed, MiroirError):
-            yield inside(inside(summed, uid, _by_index(uid)), uid, first)
-        elif federation.merges_facets and summed.facets is not None:
-            refusal = _other_order(uid, summed.facets, _order_of(of_queries), orders)
-            if refusal is not None:
-                yield inside(inside(refusal, uid, _by_index(uid)), uid, first)
+            if isinstance(outcome, MiroirError):
+                if not _is_about_facets(outcome):
+                    yield inside(outcome, uid, where)
+                about_facets = outcome
+        if about_facets is not None:
+            yield inside(inside(about_facets, uid, _by_index(uid)), uid, first)
+    yield from _errors_of_unused(outcomes, federation, orders)
+
+
+def _errors_of_unused(
+    outcomes: Outcomes, federation: Federation, orders: dict[str, tuple[str, Order]]
+) -> Iterator[MiroirError]:
     for uid, unused in outcomes.unused.items():
         problem: MiroirError | None
         if isinstance(unused, MiroirError):
@@ -275,11 +288,6 @@ def _is_about_facets(error: MiroirError) -> bool:
 
 def _refusal(message: str, code: str) -> NodeRefusal:
     return NodeRefusal(message, status=400, node_code=code, node="")
-
-
-def _order_of(outcomes: Sequence[tuple[Query, Listed | MiroirError]]) -> Callable[[str], Order]:
-    listed = next(outcome for _, outcome in outcomes if not isinstance(outcome, MiroirError))
-    return facet_rules(listed.index.settings).order
 
 
 def _other_order(
@@ -383,7 +391,9 @@ def _shown_facets(summed: Mapping[str, Summed], outcomes: Outcomes, federation: 
         return {"facetsByIndex": by_index}
     orders: dict[str, Order] = {}
     for uid, (distribution, _) in found.items():
-        order_of = _order_of(outcomes.listed[uid])
+        index = outcomes.indexes[uid]
+        assert not isinstance(index, MiroirError)
+        order_of = facet_rules(index.settings).order
         orders |= {name: order_of(name) for name in distribution if name not in orders}
     distribution, stats = add_up_facets(found, orders, max_values=federation.max_values)
     return {"facetDistribution": distribution, "facetStats": stats}
