@@ -20,6 +20,9 @@ _HIDING = re.compile(
 )
 """The lists of which Meilisearch leaves out what is not displayed."""
 
+_NUMBERED = re.compile(r"(?P<before>\b(?:in|before|matche[sd]) rule #)(?P<number>\d+)(?=\W|$)")
+"""Rules of `filterableAttributes` by their number, of which miroir's own is the first."""
+
 _HIDDEN = "<..hidden-attributes>"
 _SETTINGS = {"sortable attributes": "sortableAttributes", "filterable attributes patterns": "filterableAttributes"}
 _NONE_CONFIGURED = "This index does not have configured filterable attributes."
@@ -68,6 +71,8 @@ def clean_message(message: str, settings: Json | None = None) -> str:
     """A node's message with miroir's marker, and names that the user does not display, taken out of its lists."""
     if SHARD_FIELD in message:
         message = _LISTED.sub("", _ALONE.sub(_NONE_CONFIGURED, message))
+    if "`filterableAttributes`" in message or "filterableAttributes," in message:
+        message = _NUMBERED.sub(lambda match: f"{match['before']}{max(int(match['number']) - 1, 0)}", message)
     displayed = (settings or {}).get("displayedAttributes")
     if displayed is None or "*" in displayed:
         return message

@@ -15,7 +15,7 @@ from miroir_cli.errors import ReservedField, UsageError
 from miroir_cli.model import RESERVED_PREFIX, Index, Json, ShardId
 from miroir_cli.search.facets import FacetRules, facet_rules
 from miroir_cli.search.filters import rewrite, shard_filter
-from miroir_cli.search.view import GEO, View, make_view
+from miroir_cli.search.view import GEO, View, field_order, make_view
 from miroir_cli.search.window import GEO_MARGIN, Window, make_window, max_total_hits
 
 GEO_SORT = re.compile(r"^\s*_geoPoint\(")
@@ -108,6 +108,7 @@ def prepare(request: Json, index: Index) -> Prepared | None:
             settings.get("displayedAttributes"),
             added=bool(added),
             hidden_rule=_hidden_rule(request, index),
+            order=field_order(settings, index.primary_key),
         ),
         primary_key=index.primary_key,
         facets=facet_rules(settings) if request.get("facets") else None,

@@ -303,3 +303,9 @@ def test_what_belongs_to_the_federation_is_refused_in_its_queries(corpus: Index)
     ):
         assert federated(corpus, [{}, part])["code"] == code
     assert federated(corpus, [{}], facetsByIndex={corpus.uid: ["title"]})["code"] == "invalid_search_facets"
+
+
+@pytest.mark.parametrize("name", ["limit", "offset", "showRankingScore", "matchingStrategy", "cropLength"])
+def test_null_does_not_stand_for_a_default(corpus: Index, name: str) -> None:
+    assert corpus.call("POST", "/search", {name: None}).status_code == 400
+    assert corpus.call("POST", "/search", {"filter": None, "page": None, "q": None}).status_code == 200

@@ -203,8 +203,16 @@ def _known_facets(one: dict[str, dict[str, int]], other: dict[str, dict[str, int
         return None
     if all(_folded(one[name]) == _folded(other[name]) for name in one):
         return SPELLING
+    if all(_agree(one[name], other[name]) for name in one):
+        return SPELLING
     same_counts = all(list(one[name].values()) == list(other[name].values()) for name in one)
     return EQUAL_COUNTS if same_counts else None
+
+
+def _agree(one: dict[str, int], other: dict[str, int]) -> bool:
+    """Whether two cuts of merged facets can come from the same values in two spellings, by which they are sorted."""
+    common = [value for value in one if value in other]
+    return len(one) == len(other) and common != list(one) and all(one[value] == other[value] for value in common)
 
 
 def _folded(values: dict[str, int]) -> list[tuple[str, int]]:

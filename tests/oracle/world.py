@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -122,10 +123,11 @@ async def two_sides(
     *,
     shards: int = 8,
     replicas: int = 1,
+    groups: int = 1,
     transport: TransportFactory | None = None,
 ) -> AsyncIterator[World]:
-    """The same without any index."""
-    async with open_cluster(_topology(folder, urls[1:], shards, replicas), transport=transport) as cluster:
+    """The same without any index. The nodes are dealt out to the groups."""
+    async with open_cluster(_topology(folder, urls[1:], shards, replicas, groups), transport=transport) as cluster:
         alone = Node(name=NodeName("single"), url=urls[0])
         single = NodeClient(alone, transport=transport(alone) if transport else None)
         try:
@@ -143,11 +145,12 @@ async def fill(
     shards: int = 8,
     tie_break: bool = True,
     plain: bool = False,
+    shuffled: bool = False,
 ) -> None:
     """Create an index on both and add the documents.
 
     The single node gets the ranking rules that the cluster's nodes have; `plain`: the user's, and the documents in the
-    order of their keys.
+    order of their keys. `shuffled`: every node of the cluster gets its documents in an order of its own.
     """
     cluster, single = world.cluster, world.single
     index = await create_index(
@@ -159,14 +162,21 @@ async def fill(
     async with asyncio.TaskGroup() as group:
         group.create_task(_add(single, uid, ordered))
         for name, held in _by_node(documents, index.in_sync(), shards).items():
+            if shuffled:
+                random.Random(name).shuffle(held)
             group.create_task(_add(cluster.fleet[name], uid, held))
 
 
-def _topology(folder: Path, urls: Sequence[str], shards: int, replicas: int) -> Topology:
+def _topology(folder: Path, urls: Sequence[str], shards: int, replicas: int, groups: int) -> Topology:
     lines = ["[cluster]", 'name = "oracle"', f"shards = {shards}", f"replicas = {replicas}"]
     lines += ["[state]", 'url = "sqlite:state.db"']
     for number, url in enumerate(urls, 1):
-        lines += ["[[nodes]]", f'name = "n{number}"', f'url = "{url}"']
+        lines += [
+            "[[nodes]]",
+            f'name = "n{number}"',
+            f'url = "{url}"',
+            f'group = "{"main" if groups == 1 else number % groups}"',
+        ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "miroir.toml").write_text("\n".join(lines) + "\n")
     return load_topology(folder / "miroir.toml")

@@ -30,7 +30,7 @@ def take(values: Mapping[str, Any], kinds: Mapping[str, Kinds], prefix: str, *, 
             known = ", ".join(f"`{key}`" for key in kinds)
             inside = f" inside `{where}`" if where else ""
             raise EngineError("bad_request", f"Unknown field `{name}`{inside}: expected one of {known}")
-        if value is None:
+        if value is None and name not in _NEVER_NULL:
             continue
         if not _fits(value, kind):
             code = f"invalid_{prefix}_{snake(name)}"
@@ -38,6 +38,12 @@ def take(values: Mapping[str, Any], kinds: Mapping[str, Kinds], prefix: str, *, 
         result[name] = value
     return result
 
+
+_NEVER_NULL = (
+    "offset", "limit", "retrieveVectors", "cropLength", "showMatchesPosition", "showRankingScore",
+    "showRankingScoreDetails", "highlightPreTag", "highlightPostTag", "cropMarker", "matchingStrategy",
+)  # fmt: skip
+"""Parameters with a default of their own, which null does not stand for."""
 
 _NAMES = {
     "str": "a string", "int": "a positive integer", "bool": "a boolean", "float": "a number",
