@@ -7,14 +7,15 @@ added up. Everything that miroir asked for itself is taken away again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import UsageError
 from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_answer, merge_facets, normalise
-from miroir_cli.search.pins import around_pins, separate
+from miroir_cli.search.pins import around_pins, position_of, separate
 from miroir_cli.search.rank import Hit, identity, rank_keys
-from miroir_cli.search.view import show, values_of
+from miroir_cli.search.reach import goes_beyond, reach
+from miroir_cli.search.view import DETAILS, show, values_of
 
 if TYPE_CHECKING:
     from miroir_cli.model import Index, NodeName, ShardId
@@ -67,13 +68,11 @@ def ranked(
     """
     ordered = sorted(answers, key=lambda answer: answer.shards)
     total = sum(answer.total for answer in ordered)
-    sent = [hit for answer in ordered for hit in answer.hits]
-    pins, hits = ([], sent) if len(ordered) == 1 else separate(sent, lambda hit: hit)
-    if len(ordered) > 1:
-        hits = _ordered_hits(prepared, hits, index, total)
+    hits = _ordered_hits(prepared, ordered, index)
     if prepared.distinct and len(ordered) > 1:
         hits, total = _distinct(prepared, ordered, hits, prepared.distinct)
-    if pins:
+    if len(ordered) > 1:
+        pins, _ = separate((hit for answer in ordered for hit in answer.hits), lambda hit: hit)
         pins.sort(key=lambda pin: (pin[0], identity(pin[1], prepared.primary_key)))
         hits = list(around_pins(pins, hits))
     hits = hits[: prepared.window.needed]
@@ -94,6 +93,38 @@ def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
         return True
     found = [len(answer.hits) for answer in answers]
     return prepared.threshold and sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
+
+
+def reaches(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, more: int) -> bool:
+    """Whether nodes that were asked for `more` hits beyond the window sent all that decide about a sort by distance.
+
+    The answers stay as they are.
+    """
+    asked = max(prepared.pagination(more).values())
+    cut = [answer for answer in answers if _is_cut(answer)]
+    if not prepared.window.needed or not cut or asked == prepared.max_total_hits:
+        return True
+    ends = [reach(answer.hits[-1]) for answer in cut]
+    orders = [_first_hits(prepared, answers, index, crowded=crowded) for crowded in (True, False)]
+    hits = orders[0]
+    if hits != orders[1]:
+        return False
+    return len(hits) < prepared.window.needed or all(goes_beyond(end, reach(hits[-1])) for end in ends)
+
+
+def _first_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, crowded: bool) -> list[Hit]:
+    copies = [replace(answer, body={**answer.body, "hits": list(map(_copy, answer.hits))}) for answer in answers]
+    ordered = sorted(copies, key=lambda answer: answer.shards)
+    return _ordered_hits(prepared, ordered, index, crowded=crowded)[: prepared.window.needed]
+
+
+def _is_cut(answer: NodeAnswer) -> bool:
+    """Whether a node has more hits than it sent."""
+    return 0 < len(answer.hits) < answer.total
+
+
+def _copy(hit: Hit) -> Hit:
+    return {**hit, DETAILS: {name: dict(detail) for name, detail in hit.get(DETAILS, {}).items()}}
 
 
 def _counted(counts: Sequence[NodeAnswer], hits: Sequence[Hit], distinct: str | None) -> int:
@@ -118,10 +149,26 @@ def facet_text(value: Any) -> str:
     return str(int(comparable)) if comparable.is_integer() else repr(comparable)
 
 
-def _ordered_hits(prepared: Prepared, hits: list[Hit], index: Index, total: int) -> list[Hit]:
-    """Hits of several nodes in the order of one. Equal ones stand by primary key, or as the nodes sent them where the
+def _ordered_hits(
+    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, crowded: bool = True
+) -> list[Hit]:
+    """All ranked hits in the order of one node. Equal ones stand by primary key, or as the nodes sent them where the
     index has no tie-break (then also the nodes' lists are not ordered by it)."""
-    keys = rank_keys(hits, primary_key=prepared.primary_key, candidates=total)
+    if len(answers) == 1:
+        return answers[0].hits
+    hits: list[Hit] = []
+    ends: list[int] = []
+    for answer in answers:
+        hits += (hit for hit in answer.hits if position_of(hit) is None)
+        if _is_cut(answer):
+            ends.append(len(hits) - 1)
+    keys = rank_keys(
+        hits,
+        primary_key=prepared.primary_key,
+        candidates=sum(answer.total for answer in answers),
+        ends=ends,
+        crowded=crowded,
+    )
     if not index.tie_break:
         keys = [key[:-1] for key in keys]
     return [hits[place] for place in sorted(range(len(hits)), key=keys.__getitem__)]

@@ -57,11 +57,18 @@ class Prepared:
     counts_values: bool
     """Whether the distinct attribute is among the facets asked of the nodes only to count its values."""
     threshold: bool
+    by_distance: bool
+    """Whether the request sorts by distance, so that the nodes are asked for hits beyond the window."""
+    max_total_hits: int
     unmergeable: str | None
 
-    def for_shards(self, shards: Iterable[ShardId]) -> dict[str, Any]:
-        """The body for one node that answers for `shards`."""
-        return {**self.body, "filter": [*self.filters, shard_filter(shards)]}
+    def for_shards(self, shards: Iterable[ShardId], more: int = GEO_MARGIN) -> dict[str, Any]:
+        """The body for one node that answers for `shards`; `more` hits beyond the window where they may matter."""
+        return {**self.body, **self.pagination(more), "filter": [*self.filters, shard_filter(shards)]}
+
+    def pagination(self, more: int = GEO_MARGIN) -> dict[str, int]:
+        """The part of the body that says how many hits."""
+        return self.window.for_nodes(more=more if self.by_distance else 0, at_most=self.max_total_hits)
 
     def for_count(self, shards: Iterable[ShardId]) -> dict[str, Any]:
         """A body that only counts all that matches, whatever its score, and how often each distinct value occurs."""
@@ -91,7 +98,6 @@ def prepare(request: Json, index: Index) -> Prepared | None:
     facets, counts_values = _facets(request, settings, distinct, window)
     body = {
         **{key: value for key, value in request.items() if key not in ("offset", "limit", "page", "hitsPerPage")},
-        **window.for_nodes(more=GEO_MARGIN if by_distance else 0, at_most=max_total_hits(settings)),
         "showRankingScoreDetails": True,
     }
     if added:
@@ -115,6 +121,8 @@ def prepare(request: Json, index: Index) -> Prepared | None:
         distinct=distinct,
         counts_values=counts_values,
         threshold=request.get("rankingScoreThreshold") is not None,
+        by_distance=by_distance,
+        max_total_hits=max_total_hits(settings),
         unmergeable=_unmergeable(request, index, distinct, window),
     )
 
