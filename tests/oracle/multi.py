@@ -25,6 +25,9 @@ _OF_QUERIES = ("limit", "offset", "page", "hitsPerPage", "facets", "distinct")
 def make_multi(rng: random.Random, kinds: Kinds) -> dict[str, Any]:
     """A multi-search of up to four queries, two in three of them federated."""
     queries = [{"indexUid": rng.choice(UIDS), **make_query(rng, kinds)} for _ in range(rng.choice([1, 2, 2, 3, 4]))]
+    for query in queries:
+        if rng.random() < 0.12:
+            query["rankingScoreThreshold"] = rng.choice([0, 0.3, 0.7, 0.9, 0.99, 1])
     if rng.random() < 0.3:
         return {"queries": queries}
     if rng.random() < 0.6:
@@ -150,8 +153,12 @@ def _hit(one: dict[str, Any], other: dict[str, Any]) -> str | None:
     return None if _details(one) == _details(other) else f"details: {_details(one)} and {_details(other)}"
 
 
-def _without_marks(formatted: Any) -> str:
-    return str(formatted).replace("<em>", "").replace("</em>", "")
+def _without_marks(formatted: Any) -> Any:
+    if isinstance(formatted, dict):
+        return {name: _without_marks(value) for name, value in formatted.items()}
+    if isinstance(formatted, list):
+        return list(map(_without_marks, formatted))
+    return formatted.replace("<em>", "").replace("</em>", "") if isinstance(formatted, str) else formatted
 
 
 def _places_of_added(hit: dict[str, Any]) -> tuple[set[str], list[str]]:
@@ -182,6 +189,9 @@ def _known(request: dict[str, Any], wrong: str) -> str | None:
         return "frequency of words, counted by each node"
     if "scores:" in wrong:
         return "base of scores"
+    below = any("rankingScoreThreshold" in query and query.get("sort") for query in request["queries"])
+    if below and ("otalHits: " in wrong or "totalPages: " in wrong or "facet" in wrong):
+        return "how many documents below a threshold were met"
     distinct = "distinct" in request.get("federation", {}) or any("distinct" in query for query in request["queries"])
     if distinct and ("otalHits: " in wrong or "totalPages: " in wrong):
         return "how many different documents were counted"
@@ -203,7 +213,7 @@ def _known_facets(one: dict[str, dict[str, int]], other: dict[str, dict[str, int
         return None
     if all(_folded(one[name]) == _folded(other[name]) for name in one):
         return SPELLING
-    if all(_agree(one[name], other[name]) for name in one):
+    if all(one[name] == other[name] or _agree(one[name], other[name]) for name in one):
         return SPELLING
     same_counts = all(list(one[name].values()) == list(other[name].values()) for name in one)
     return EQUAL_COUNTS if same_counts else None

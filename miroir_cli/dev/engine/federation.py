@@ -190,14 +190,7 @@ def _part(
 
 def _compatible(kinds: list[tuple[int, list[str]]], query: Query, index: Index) -> None:
     """Refuse queries whose hits are compared by different kinds of rules."""
-    own: list[str] = []
-    for rule in index.settings["rankingRules"]:
-        if rule == "sort":
-            own += [text.rpartition(":")[2] + " geo" * text.startswith("_geo") for text in query.request.sort or ()]
-        elif ":" in rule:
-            own.append(rule.rpartition(":")[2])
-        elif (query.request.q or "").strip() and own[-1:] != ["relevancy"]:
-            own.append("relevancy")
+    own = _kinds(query.request, index.settings["rankingRules"])
     if kinds:
         position, before = kinds[-1]
         if any(one != other for one, other in zip(own, before, strict=False)):
@@ -207,6 +200,31 @@ def _compatible(kinds: list[tuple[int, list[str]]], query: Query, index: Index) 
         if len(before) > len(own):
             return
     kinds.append((query.position, own))
+
+
+def _kinds(request: SearchRequest, rules: Sequence[str]) -> list[str]:
+    """What the hits of a query are compared by: runs of relevancy rules, and sorts of which each field counts once."""
+    found: list[str] = []
+    seen: set[str] = set()
+    has_words = bool((request.q or "").strip())
+    for rule in rules:
+        if rule == "sort" and rule not in seen:
+            seen.add(rule)
+            texts = list(request.sort or [])
+        elif ":" in rule:
+            texts = [rule]
+        else:
+            texts = []
+            counts = has_words and not (rule == "words" and request.matching_strategy == "all")
+            if rule != "sort" and counts and found[-1:] != ["relevancy"]:
+                found.append("relevancy")
+        for text in texts:
+            name, _, direction = text.rpartition(":")
+            key = "_geo" if name.startswith("_geoPoint") else f":{name}"
+            if key not in seen:
+                seen.add(key)
+                found.append(direction + " geo" * (key == "_geo"))
+    return found
 
 
 def _check_unused(index_of: Callable[[str], Index], uid: str, names: list[str] | None) -> None:
