@@ -5,7 +5,7 @@ The words are those of the glossary in `docs/concepts/glossary.md`. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType
@@ -31,6 +31,12 @@ def spell_shard(shard: int) -> str:
     while shard := shard // 6:
         digits = SHARD_DIGITS[shard % 6] + digits
     return digits
+
+
+def shard_filter(shards: Iterable[int]) -> str:
+    """The filter that finds the documents of these shards on a node, and no others."""
+    spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
+    return f"{SHARD_FIELD} IN [{spelled}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
