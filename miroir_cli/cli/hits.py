@@ -40,8 +40,7 @@ def highlight_for_table(request: Mapping[str, Any]) -> dict[str, Any]:
 def show_hits(console: Console, body: Mapping[str, Any], *, primary_key: str, attributes: Sequence[str] | None) -> None:
     """Print a search's body as a table with its facets and totals."""
     show_documents(console, body["hits"], primary_key=primary_key, attributes=attributes)
-    for facet, counts in (body.get("facetDistribution") or {}).items():
-        _show_facet(console, facet, counts, (body.get("facetStats") or {}).get(facet))
+    _show_facets(console, body)
     console.print(summary_of(body))
 
 
@@ -61,6 +60,47 @@ def show_documents(
             for place, name in enumerate(names)
         ]
         console.table(columns, [[cell_of(hit, name) for name in names] for hit in hits])
+
+
+def show_many(console: Console, body: Mapping[str, Any], *, primary_keys: Mapping[str, str]) -> None:
+    """Print a multi-search's body: its results one after the other, or its one list with the index of each hit."""
+    for place, result in enumerate(body.get("results", ())):
+        if place:
+            console.print()
+        console.print(f"{result['indexUid']}: {result['query'] or 'all documents'}")
+        show_hits(console, result, primary_key=primary_keys[result["indexUid"]], attributes=None)
+    if "results" not in body:
+        _show_federation(console, body)
+
+
+def _show_federation(console: Console, body: Mapping[str, Any]) -> None:
+    hits: list[dict[str, Any]] = body["hits"]
+    names = columns_of(hits, primary_key="", attributes=None)
+    if hits:
+        columns = [
+            Column(name="index", keep=True),
+            Column(name="query", right=True, optional=True),
+            *(Column(name=_TITLES.get(name, name), right=_is_number(hits, name), optional=True) for name in names),
+        ]
+        rows = [
+            [
+                hit["_federation"]["indexUid"],
+                hit["_federation"]["queriesPosition"],
+                *(cell_of(hit, name) for name in names),
+            ]
+            for hit in hits
+        ]
+        console.table(columns, rows)
+    for uid, facets in body.get("facetsByIndex", {}).items():
+        console.print(f"{uid}:")
+        _show_facets(console, {"facetDistribution": facets["distribution"], "facetStats": facets["stats"]})
+    _show_facets(console, body)
+    console.print(summary_of(body))
+
+
+def _show_facets(console: Console, body: Mapping[str, Any]) -> None:
+    for facet, counts in (body.get("facetDistribution") or {}).items():
+        _show_facet(console, facet, counts, (body.get("facetStats") or {}).get(facet))
 
 
 _TITLES: Final = {"_geoDistance": "metres", "_rankingScore": "score"}

@@ -16,6 +16,7 @@ from miroir_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from miroir_cli.search.explain import Explanation
+    from miroir_cli.search.reading import SearchOptions
 
 app = typer.Typer()
 
@@ -47,7 +48,9 @@ Body = Annotated[
 @app.command()
 def search(
     ctx: typer.Context,
-    index: Index,
+    index: Annotated[
+        str | None, typer.Argument(metavar="INDEX", help="The index; none with `--multi`.", show_default=False)
+    ] = None,
     query: Query = None,
     filter: Filter = None,
     sort: Annotated[
@@ -90,6 +93,14 @@ def search(
         typer.Option("--vector", metavar="X,Y", help="The vector to look for, where the embedder makes none of words."),
     ] = None,
     body: Body = None,
+    multi: Annotated[
+        str | None,
+        typer.Option(
+            "--multi",
+            metavar="FILE",
+            help="Many queries at once: the JSON body of a multi-search (`-`: standard input).",
+        ),
+    ] = None,
     partial: Partial = None,
 ) -> None:
     """Search an index. `--json` prints the body that one Meilisearch would answer."""
@@ -99,8 +110,9 @@ def search(
         from miroir_cli.search.reading import SearchOptions
         from miroir_cli.search.scatter import search as search_index
 
-        request = request_of(
-            console.read_json(body) if body else {},
+        options = SearchOptions(partial=partial.value if partial else None)
+        given = request_of(
+            {},
             q=query,
             filter=filter,
             sort=sort or None,
@@ -116,14 +128,24 @@ def search(
             rankingScoreThreshold=ranking_score_threshold,
             vector=numbers_of(vector),
         )
-        if embedder is not None or semantic_ratio is not None:
-            given = request_of(request.get("hybrid") or {}, embedder=embedder, semanticRatio=semantic_ratio)
-            request = {**request, "hybrid": given}
+        hybrid = request_of({}, embedder=embedder, semanticRatio=semantic_ratio)
+        if multi is not None:
+            if index is not None or body is not None or given or hybrid:
+                raise UsageError(
+                    "`--multi` takes neither an index nor parts of a query",
+                    hint="write them into the queries of the file",
+                )
+            await search_many(console, console.read_json(multi), options)
+            return
+        if index is None:
+            raise UsageError("missing argument `INDEX`", hint="name an index, or give a file to `--multi`")
+        request = request_of(console.read_json(body) if body else {}, **given)
+        if hybrid:
+            request = {**request, "hybrid": {**(request.get("hybrid") or {}), **hybrid}}
         if not console.json and sys.stdout.isatty():
             request = highlight_for_table(request)
         async with console.cluster() as cluster:
             cluster.rotation = os.getpid()
-            options = SearchOptions(partial=partial.value if partial else None)
             found = await search_index(cluster, index, request, options=options)
             primary_key = (await cluster.map(index)).index.primary_key
         console.show(
@@ -134,6 +156,27 @@ def search(
             raise partial_error(index, found)
 
     run(ctx, command)
+
+
+async def search_many(console: Console, request: Mapping[str, Any], options: SearchOptions) -> None:
+    """Run a multi-search and show its results."""
+    from miroir_cli.cli.hits import show_many
+    from miroir_cli.search.multi import multi_search
+
+    async with console.cluster() as cluster:
+        cluster.rotation = os.getpid()
+        found = await multi_search(cluster, request, options=options)
+        uids = {result["indexUid"] for result in found.get("results", ())}
+        keys = {uid: (await cluster.map(uid)).index.primary_key for uid in sorted(uids)}
+    console.show(found, lambda: show_many(console, found, primary_keys=keys))
+    parts = [
+        (result["indexUid"], result["missingShards"]) for result in found.get("results", ()) if result.get("partial")
+    ]
+    for uid, shards in [*parts, *found.get("missingShards", {}).items()]:
+        raise PartialError(
+            f"index `{uid}`: the answer lacks shards {spans(shards)}",
+            hint="run `miroir status` to see which nodes answer",
+        )
 
 
 @app.command()

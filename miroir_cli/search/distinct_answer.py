@@ -26,7 +26,7 @@ from miroir_cli.search.distinct import (
 from miroir_cli.search.facet_values import FacetValues, Value, facet_values
 from miroir_cli.search.facets import FacetRules, attributes, facet_answer, facets_of, merge_facets
 from miroir_cli.search.filters import shard_filter
-from miroir_cli.search.merge import Facets, NodeAnswer, Ranking, assemble, merged_facets, ordered_hits
+from miroir_cli.search.merge import Facets, NodeAnswer, Ranking, merged_facets, ordered_hits, with_pins
 from miroir_cli.search.rank import Hit, identity
 from miroir_cli.search.whole_facets import too_many_values, whole_facets
 
@@ -43,8 +43,8 @@ DEEPER = 4
 _EVERY_VALUE = FacetRules(max_values=2**62, orders={})
 
 
-async def answer_distinct(reader: Reader, prepared: Prepared, answers: Sequence[NodeAnswer]) -> dict[str, Any]:
-    """The client's body, from the `answers` of more than one node to the first round.
+async def answer_distinct(reader: Reader, prepared: Prepared, answers: Sequence[NodeAnswer]) -> Ranking:
+    """The client's hits, from the `answers` of more than one node to the first round.
 
     Raises `UsageError` for what cannot be told without reading more than `most_read` documents.
     """
@@ -55,7 +55,8 @@ async def answer_distinct(reader: Reader, prepared: Prepared, answers: Sequence[
         total, facets = await rounds.count_to_the_end(chosen)
     else:
         total, facets = await rounds.count(chosen)
-    return assemble(prepared, answers, Ranking(hits=chosen.shown, total=total, facets=facets))
+    hits = with_pins(prepared, answers, chosen.shown)[: prepared.window.needed]
+    return Ranking(hits=hits, total=total, facets=facets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

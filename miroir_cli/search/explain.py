@@ -84,7 +84,7 @@ async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
         asks=asks,
         idle=_idle(index_map, plan, groups, narrowed),
         missing=plan.missing,
-        hits_per_node=None if prepared is None else _hits(prepared.body),
+        hits_per_node=None if prepared is None else _hits(prepared.pagination()),
     )
 
 

@@ -100,3 +100,11 @@ def _refuse(name: str, *, quoted: bool) -> None:
             "`filter` uses `_foreign(...)`: a node can only join its own documents, not those of the whole cluster",
             hint="look the other index up first and filter by the values found",
         )
+
+
+def as_text(elements: Iterable[Any]) -> str:
+    """A filter of elements that are all required as one expression; an inner array is an `OR`."""
+    return " AND ".join(
+        "(" + (" OR ".join(f"({inner})" for inner in element) if isinstance(element, list) else str(element)) + ")"
+        for element in elements
+    )

@@ -7,14 +7,17 @@ added up. Everything that miroir asked for itself is taken away again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from miroir_cli.indexes.settings import NODE_MAX_TOTAL_HITS
 from miroir_cli.search.facets import NO_DOCUMENTS, DocumentFacets, FacetRules, facet_answer, merge_facets
-from miroir_cli.search.rank import Hit, by_its_vector, rank_keys
+from miroir_cli.search.pins import around_pins, position_of, separate
+from miroir_cli.search.rank import Hit, by_its_vector, identity, rank_keys
+from miroir_cli.search.reach import goes_beyond, reach
 from miroir_cli.search.rescore import rescore
 from miroir_cli.search.semantics import settle_vectors
-from miroir_cli.search.view import show
+from miroir_cli.search.view import DETAILS, show
 
 if TYPE_CHECKING:
     from miroir_cli.model import Index, NodeName, ShardId
@@ -80,13 +83,28 @@ def rank(
     counted: Sequence[NodeAnswer] | None = None,
     listed: Sequence[NodeAnswer] | None = None,
 ) -> Ranking:
-    """The hits of the answers in the order of one node; raises as `merge` does."""
+    """The hits of the answers in the order of one node; raises as `merge` does.
+
+    The hits still have everything that the nodes sent (`view.show` takes it away).
+    """
     counting = answers if counted is None else counted
+    hits = with_pins(prepared, answers, ordered_hits(prepared, answers, index))
     return Ranking(
-        hits=ordered_hits(prepared, answers, index)[: prepared.window.needed],
+        hits=hits[: prepared.window.needed],
         total=sum(answer.total for answer in counting),
         facets=merged_facets(listed or counting, prepared.facets) if prepared.facets else None,
     )
+
+
+def with_pins(prepared: Prepared, answers: Sequence[NodeAnswer], hits: list[Hit]) -> list[Hit]:
+    """Ranked hits of several nodes with the pinned ones of all in their places."""
+    if len(answers) == 1:
+        return hits
+    pins, _ = separate((hit for answer in answers for hit in answer.hits), lambda hit: hit)
+    if not pins:
+        return hits
+    pins.sort(key=lambda pin: (pin[0], identity(pin[1], prepared.primary_key)))
+    return list(around_pins(pins, hits))
 
 
 def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
@@ -101,15 +119,56 @@ def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
     return sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
 
 
-def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index) -> list[Hit]:
-    """All hits in the order of one node. Equal ones stand by primary key, or as the nodes sent them where the
-    index has no tie-break (then also the nodes' lists are not ordered by it)."""
+def reaches(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, more: int) -> bool:
+    """Whether nodes that were asked for `more` hits beyond the window sent all that decide about a sort by distance.
+
+    The answers stay as they are.
+    """
+    asked = max(prepared.pagination(more).values())
+    cut = [answer for answer in answers if _is_cut(answer)]
+    if not prepared.window.needed or not cut or asked >= NODE_MAX_TOTAL_HITS:
+        return True
+    ends = [reach(answer.hits[-1]) for answer in cut]
+    orders = [_first_hits(prepared, answers, index, crowded=crowded) for crowded in (True, False)]
+    hits = orders[0]
+    if hits != orders[1]:
+        return False
+    return len(hits) < prepared.window.needed or all(goes_beyond(end, reach(hits[-1])) for end in ends)
+
+
+def _first_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, crowded: bool) -> list[Hit]:
+    copies = [replace(answer, body={**answer.body, "hits": list(map(_copy, answer.hits))}) for answer in answers]
+    return ordered_hits(prepared, copies, index, crowded=crowded)[: prepared.window.needed]
+
+
+def _is_cut(answer: NodeAnswer) -> bool:
+    """Whether a node has more hits than it sent."""
+    return 0 < len(answer.hits) < answer.total
+
+
+def _copy(hit: Hit) -> Hit:
+    return {**hit, DETAILS: {name: dict(detail) for name, detail in hit.get(DETAILS, {}).items()}}
+
+
+def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, crowded: bool = True) -> list[Hit]:
+    """All ranked hits in the order of one node, without the pinned ones. Equal ones stand by primary key, or as the
+    nodes sent them where the index has no tie-break (then also the nodes' lists are not ordered by it)."""
     if len(answers) == 1:
         return answers[0].hits
+    hits: list[Hit] = []
+    ends: list[int] = []
     ordered = _by_shard(answers)
-    hits = [hit for answer in ordered for hit in answer.hits]
-    total = sum(answer.total for answer in ordered)
-    keys = rank_keys(hits, primary_key=prepared.primary_key, candidates=total)
+    for answer in ordered:
+        hits += (hit for hit in answer.hits if position_of(hit) is None)
+        if _is_cut(answer):
+            ends.append(len(hits) - 1)
+    keys = rank_keys(
+        hits,
+        primary_key=prepared.primary_key,
+        candidates=sum(answer.total for answer in ordered),
+        ends=ends,
+        crowded=crowded,
+    )
     if not index.tie_break:
         keys = [key[:-1] for key in keys]
     if prepared.scored:

@@ -11,6 +11,7 @@ Source: the ranking rules of Meilisearch 1.26 to 1.50 (`score_details.rs`, `new/
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -32,11 +33,16 @@ _REVERSED = bytes(max(0xFE - byte, 0) for byte in range(256))
 """Turns UTF-8 bytes, none of which is above 0xF7, into bytes that sort the other way round; 0xFF ends a text."""
 
 
-def rank_keys(hits: Sequence[Hit], *, primary_key: str, candidates: int) -> list[Key]:
+def rank_keys(
+    hits: Sequence[Hit], *, primary_key: str, candidates: int, ends: Sequence[int] = (), crowded: bool = True
+) -> list[Key]:
     """A key for each hit; sorting by them gives the order of one node that has all `candidates` matching documents.
 
+    `ends` are the places of hits behind which a node has more of them. How many documents one node would sort by
+    distance is not known then; `crowded` assumes that they are many.
+
     Equal hits are ordered by their primary keys, numbers first. Raises `UsageError` for a sort value that the nodes
-    hide and for pinned hits.
+    hide. Pinned hits have no rank: they are not for here.
     """
     details = [hit.get(DETAILS) or {} for hit in hits]
     identities = [identity(hit, primary_key) for hit in hits]
@@ -47,7 +53,7 @@ def rank_keys(hits: Sequence[Hit], *, primary_key: str, candidates: int) -> list
         if rule is None:
             columns += _columns(name, found)
         else:
-            columns.append(_distances(rule, hits, found, identities, columns, candidates))
+            columns.append(_distances(rule, hits, found, identities, columns, _Crowd(candidates, ends, crowded)))
     return list(zip(*columns, identities, strict=True))
 
 
@@ -65,9 +71,6 @@ def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
     if _SKIPPED in longest:
         longest = max(details, key=lambda each: len(each) - (_SKIPPED in each))
     rules = sorted(longest.items(), key=lambda item: int(item[1]["order"]))
-    for name, _ in rules:
-        if name == "pin":
-            raise UsageError("pinned documents (dynamic search rules) cannot be merged over several nodes yet")
     return [rule for rule in rules if rule[0] != _SKIPPED]
 
 
@@ -150,13 +153,29 @@ _COUNTED: dict[str, Callable[[Sequence[Detail]], list[Column]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """How many documents one node would sort by distance, of which only some are at hand."""
+
+    matching: int
+    ends: Sequence[int]
+    crowded: bool
+
+    def candidates(self, places: Sequence[int], points: Sequence[Point | None]) -> int:
+        """The positions among hits that are equal by the rules before, or an assumption about them."""
+        located = sum(points[place] is not None for place in places)
+        if self.matching < ORDERED_BY_METRES_BELOW or not set(self.ends) & set(places):
+            return located
+        return max(located, ORDERED_BY_METRES_BELOW if self.crowded else 0)
+
+
 def _distances(
     rule: GeoRule,
     hits: Sequence[Hit],
     found: Sequence[Detail],
     identities: Sequence[Key],
     before: Sequence[Column],
-    candidates: int,
+    crowd: _Crowd,
 ) -> Column:
     """The column of a sort by distance. The details of the hits are made to name the first of their new rank."""
     groups: dict[Key, list[int]] = {}
@@ -169,7 +188,7 @@ def _distances(
             [points[place] for place in places],
             [identities[place] for place in places],
             rule,
-            candidates=_candidates(candidates, len(places), first_rule=not before),
+            candidates=crowd.candidates(places, points),
         )
         for place, rank in zip(places, ranked, strict=True):
             if rank is not None:
@@ -182,14 +201,6 @@ def _name_first(detail: Detail, rule: GeoRule, point: Point | None) -> None:
     if detail is not None and point is not None:
         detail["value"] = {"lat": point[0], "lng": point[1]}
         detail["distance"] = distance(rule.target, point)
-
-
-def _candidates(total: int, ranked_here: int, *, first_rule: bool) -> int:
-    """How many documents one node ranks by distance: all, or those equal by the rules before, of which only
-    the hits at hand are known."""
-    if first_rule or total < ORDERED_BY_METRES_BELOW:
-        return total
-    return ranked_here
 
 
 def identity(hit: Hit, primary_key: str) -> Key:

@@ -240,6 +240,20 @@ async def read(
     )
 
 
+async def all_outcomes(works: Iterable[Awaitable[Result]]) -> list[Result | MiroirError]:
+    """What becomes of reads that run at once, in their order: results, or errors instead of being raised."""
+
+    async def outcome(work: Awaitable[Result]) -> Result | MiroirError:
+        try:
+            return await work
+        except MiroirError as error:
+            return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(outcome(work)) for work in works]
+    return [task.result() for task in tasks]
+
+
 class _Changed(Exception):
     """The index is not what the read was prepared for."""
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from miroir_cli.errors import NodeRefusal
+from miroir_cli.errors import IndexNotFound, MiroirError, NodeRefusal
 from miroir_cli.model import RESERVED_PREFIX, Json
 
 _OWN = rf"{RESERVED_PREFIX}\w+"
@@ -22,6 +22,9 @@ _HIDING = re.compile(
 """The lists of which Meilisearch leaves out what is not displayed."""
 
 _HIDE_NOTHING = ("invalid_document_sort",)
+_NUMBERED = re.compile(r"(?P<before>\b(?:in|before|matche[sd]) rule #)(?P<number>\d+)(?=\W|$)")
+"""Rules of `filterableAttributes` by their number, of which miroir's own is the first."""
+
 _HIDDEN = "<..hidden-attributes>"
 _SETTINGS = {"sortable attributes": "sortableAttributes", "filterable attributes patterns": "filterableAttributes"}
 _NONE_CONFIGURED = "This index does not have configured filterable attributes."
@@ -53,10 +56,26 @@ def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> 
     )
 
 
+def inside(error: MiroirError, uid: str, where: str, *, note: str = "") -> MiroirError:
+    """An error about an index that a part of a request names, as Meilisearch words it: ``Inside `where`: ...``.
+
+    An index that is not found is the request's fault there, not the address's.
+    """
+    if isinstance(error, IndexNotFound):
+        error = NodeRefusal(
+            f"Index `{uid}` not found.", status=400, node_code="index_not_found", node="", hint=error.hint
+        )
+    error.message = f"Inside `{where}`: {error.message}{note}"
+    error.args = (error.message,)
+    return error
+
+
 def clean_message(message: str, settings: Json | None = None) -> str:
     """A node's message with names of miroir's own, and those that the user does not display, taken out of its lists."""
     if RESERVED_PREFIX in message:
         message = _LISTED.sub("", _ALONE.sub(_NONE_CONFIGURED, message))
+    if "`filterableAttributes`" in message or "filterableAttributes," in message:
+        message = _NUMBERED.sub(lambda match: f"{match['before']}{max(int(match['number']) - 1, 0)}", message)
     displayed = (settings or {}).get("displayedAttributes")
     if displayed is None or "*" in displayed:
         return message

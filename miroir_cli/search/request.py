@@ -20,7 +20,7 @@ from miroir_cli.search.facets import FacetRules, facet_rules
 from miroir_cli.search.filters import rewrite, shard_filter
 from miroir_cli.search.narrow import narrowed
 from miroir_cli.search.semantics import semantics_of
-from miroir_cli.search.view import GEO, View, make_view
+from miroir_cli.search.view import GEO, View, field_order, make_view
 from miroir_cli.search.window import GEO_MARGIN, Window, make_window
 
 GEO_SORT = re.compile(r"^\s*_geoPoint\(")
@@ -59,6 +59,8 @@ class Prepared:
     facets: FacetRules | None
     distinct: Distinct | None
     threshold: bool
+    by_distance: bool
+    """Whether the request sorts by distance, so that the nodes are asked for hits beyond the window."""
     shards: tuple[ShardId, ...] | None
     """The only shards that may have matching documents; None for all."""
     listed: int
@@ -68,9 +70,13 @@ class Prepared:
     semantic: bool
     """Whether hits are ranked by vectors: every document that the filter keeps is one."""
 
-    def for_shards(self, shards: Iterable[ShardId]) -> dict[str, Any]:
-        """The body for one node that answers for `shards`."""
-        return {**self.body, "filter": [*self.filters, shard_filter(shards)]}
+    def for_shards(self, shards: Iterable[ShardId], more: int = GEO_MARGIN) -> dict[str, Any]:
+        """The body for one node that answers for `shards`; `more` hits beyond the window where they may matter."""
+        return {**self.body, **self.pagination(more), "filter": [*self.filters, shard_filter(shards)]}
+
+    def pagination(self, more: int = GEO_MARGIN) -> dict[str, int]:
+        """The part of the body that says how many hits."""
+        return self.window.for_nodes(more=more if self.by_distance else 0)
 
     def for_count(
         self,
@@ -137,7 +143,6 @@ def prepare(request: Json, index: Index, *, scored: bool = False) -> Prepared | 
     filters = tuple(rewrite(request.get("filter")))
     body = {
         **{key: value for key, value in request.items() if key not in ("offset", "limit", "page", "hitsPerPage")},
-        **window.for_nodes(more=GEO_MARGIN if by_distance else 0),
         "showRankingScoreDetails": True,
     }
     if scored:
@@ -154,11 +159,13 @@ def prepare(request: Json, index: Index, *, scored: bool = False) -> Prepared | 
             settings.get("displayedAttributes"),
             added=bool(added),
             hidden_rule=_hidden_rule(request, index),
+            order=field_order(settings, index.primary_key),
         ),
         primary_key=index.primary_key,
         facets=facet_rules(settings) if request.get("facets") else None,
         distinct=distinct,
         threshold=request.get("rankingScoreThreshold") is not None,
+        by_distance=by_distance,
         shards=_narrowed(request, filters, index),
         listed=node_max_values(settings),
         scored=scored or bool(request.get("showRankingScore") or request.get("showRankingScoreDetails")),

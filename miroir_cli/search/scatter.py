@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import NodeRefusal, ShardUnavailable, UsageError
 from miroir_cli.model import ShardId
 from miroir_cli.search.distinct_answer import answer_distinct
+from miroir_cli.search.hidden import hidden_rules, reveal, sort_rules
 from miroir_cli.search.hybrid import (
     by_vector_alone,
     enough_by_vector,
@@ -27,6 +28,7 @@ from miroir_cli.search.merge import (
     merged_facets,
     needs_count,
     rank,
+    reaches,
 )
 from miroir_cli.search.reading import Question, Reader, SearchOptions, read
 from miroir_cli.search.request import Prepared, prepare, refuse
@@ -40,11 +42,15 @@ from miroir_cli.search.semantics import (
     vector_request,
 )
 from miroir_cli.search.whole_facets import too_many_values, whole_facets
+from miroir_cli.search.window import GEO_MARGIN
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.model import Json
     from miroir_cli.node.client import NodeClient
+    from miroir_cli.search.merge import NodeAnswer
+    from miroir_cli.search.rank import Hit
+    from miroir_cli.search.request import Prepared
 
 NOTHING: Mapping[str, dict[str, Any]] = MappingProxyType({})
 
@@ -71,22 +77,44 @@ async def _search(reader: Reader, request: Json) -> dict[str, Any]:
         raise await reader.let_a_node_refuse()
     if asked.kind == "hybrid":
         return await _hybrid(reader, request, asked)
+    found = await find(reader, request)
+    return marked(assemble(found.prepared, found.answers, found.ranking), found.missing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the nodes answered to a request, and what is made of it. `missing`: shards that nobody answered for."""
+
+    prepared: Prepared
+    answers: Sequence[NodeAnswer]
+    ranking: Ranking
+    missing: Sequence[ShardId]
+
+
+async def find(reader: Reader, request: Json) -> Found:
+    """Ask the nodes of an index, by words or by vectors. Raises as `search` does."""
+    refuse(request)
+    asked = semantics_of(request)
+    if asked is None:
+        raise await reader.let_a_node_refuse()
     if asked.kind == "semantic" and asked.vector is None:
         shards = [ShardId(shard) for shard in range(reader.map.index.shards)]
         vector = await _embed(reader, embedding_request(request, asked), shards)
         request = vector_request(request, asked, vector or ())
     prepared = await _prepared(reader, request)
-    answers, missing = await reader.ask(_put(reader, prepared), prepared.shards)
+    answers, missing = await _ask(reader, prepared)
     if prepared.distinct and len(answers) > 1 and (prepared.window.needed or prepared.window.pages):
-        return marked(await answer_distinct(reader, prepared, answers), missing)
-    return marked(assemble(prepared, answers, await _ranking(reader, prepared, answers)), missing)
+        ranking = await answer_distinct(reader, prepared, answers)
+    else:
+        ranking = await _ranking(reader, prepared, answers)
+    return Found(prepared=prepared, answers=answers, ranking=ranking, missing=missing)
 
 
 async def _hybrid(reader: Reader, request: Json, asked: Semantics) -> dict[str, Any]:
     """A search by words and, unless what these find is good enough over all shards, by vectors."""
     index = reader.map.index
     words = await _prepared(reader, keyword_request(request), scored=True)
-    answers, missing = await reader.ask(_put(reader, words), words.shards)
+    answers, missing = await _ask(reader, words)
     shards = [shard for answer in answers for shard in answer.shards]
     if why := unmergeable(words, index.settings):
         return marked(await _whole(reader, request, shards, why), missing)
@@ -127,9 +155,21 @@ async def _prepared(reader: Reader, request: Json, *, scored: bool = False) -> P
     return prepared
 
 
-def _put(reader: Reader, prepared: Prepared) -> Question:
+async def _ask(reader: Reader, prepared: Prepared) -> tuple[list[NodeAnswer], tuple[ShardId, ...]]:
+    """Answers with all the hits that decide, and the shards without one."""
+    more = GEO_MARGIN
+    answers, missing = await reader.ask(_put(reader, prepared), prepared.shards)
+    while prepared.by_distance and len(answers) > 1 and not reaches(prepared, answers, reader.map.index, more):
+        more *= 10
+        answers, missing = await reader.ask(_put(reader, prepared, more), prepared.shards)
+    return answers, missing
+
+
+def _put(reader: Reader, prepared: Prepared, more: int = GEO_MARGIN) -> Question:
     async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
-        return await client.search(reader.uid, prepared.for_shards(shards), timeout=reader.options.timeout)
+        body = await client.search(reader.uid, prepared.for_shards(shards, more), timeout=reader.options.timeout)
+        await _reveal(reader, prepared, client, body["hits"])
+        return body
 
     return ask
 
@@ -205,3 +245,20 @@ def _not_exact(what: str) -> UsageError:
 def marked(body: dict[str, Any], missing: Sequence[ShardId]) -> dict[str, Any]:
     """The body, with the shards that it lacks."""
     return {**body, "partial": True, "missingShards": list(missing)} if missing else body
+
+
+async def _reveal(reader: Reader, prepared: Prepared, client: NodeClient, hits: list[Hit]) -> None:
+    """Read sort values that a node hides from its documents."""
+    ranking_rules = reader.map.index.settings.get("rankingRules")
+    rules = sort_rules(prepared.original, ranking_rules, last=prepared.view.hidden_rule)
+    hidden = hidden_rules(hits, rules)
+    if not hidden:
+        return
+    key = prepared.primary_key
+    body = {
+        "ids": [hit[key] for hit in hits],
+        "fields": [key, *{rule.field for rule in hidden.values()}],
+        "limit": len(hits),
+    }
+    found = await client.fetch_documents(reader.uid, body, timeout=reader.options.timeout)
+    reveal(hits, hidden, {str(document[key]): document for document in found["results"]}, key)

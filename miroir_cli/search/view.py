@@ -7,8 +7,8 @@ Meilisearch's own rules for names of nested fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from miroir_cli.model import SHARD_FIELD, Json
@@ -41,11 +41,30 @@ class View:
     details: bool = False
     vectors: bool = False
     hidden_rule: str | None = None
+    order: Mapping[str, int] = field(default_factory=dict)
+    """Where the fields of a hit that have a place of their own stand, in front of the others, which are in the order
+    of their names."""
     cuts: bool = False
     """Whether the nodes may send attributes beyond `attributes`, `formatted` or `displayed`."""
 
 
-def make_view(request: Json, displayed: Iterable[str] | None, *, added: bool, hidden_rule: str | None) -> View:
+def field_order(settings: Json, primary_key: str) -> dict[str, int]:
+    """The places of fields in a hit: the primary key's, then those that the settings list.
+
+    Each node shows the fields of a document in the order in which it saw them first, in whatever document.
+    """
+    listed = [*(settings.get("searchableAttributes") or ()), *(settings.get("displayedAttributes") or ())]
+    return {name: place for place, name in enumerate(dict.fromkeys([primary_key, *listed]))}
+
+
+def make_view(
+    request: Json,
+    displayed: Iterable[str] | None,
+    *,
+    added: bool,
+    hidden_rule: str | None,
+    order: Mapping[str, int] | None = None,
+) -> View:
     """The view of a request. `displayed` is the user's setting; `added`: the nodes are asked for more attributes."""
     shown = None if displayed is None or "*" in displayed else frozenset(displayed)
     retrieved = _names(request.get("attributesToRetrieve"))
@@ -60,6 +79,7 @@ def make_view(request: Json, displayed: Iterable[str] | None, *, added: bool, hi
         details=bool(request.get("showRankingScoreDetails")),
         vectors=bool(request.get("retrieveVectors")),
         hidden_rule=hidden_rule,
+        order=order or {},
         cuts=added or shown is not None,
     )
 
@@ -106,7 +126,14 @@ def show(hit: dict[str, Any], view: View) -> dict[str, Any]:
         hit.pop(DETAILS, None)
     elif DETAILS in hit:
         hit[DETAILS] = show_details(hit[DETAILS], view)
-    return _cut(hit, view.attributes) if view.cuts and view.attributes is not None else hit
+    return _in_order(_cut(hit, view.attributes) if view.cuts and view.attributes is not None else hit, view.order)
+
+
+def _in_order(fields: dict[str, Any], order: Mapping[str, int]) -> dict[str, Any]:
+    """Fields of a document in one order, whichever node sent them; what nodes add to it stays behind."""
+    last = len(order)
+    names = sorted(fields.keys() - set(ADDED_BY_NODES), key=lambda name: (order.get(name, last), name))
+    return {name: fields[name] for name in names} | {name: fields[name] for name in fields if name in ADDED_BY_NODES}
 
 
 def _cut(hit: dict[str, Any], attributes: frozenset[str]) -> dict[str, Any]:
@@ -127,7 +154,7 @@ def _show_formatted(hit: dict[str, Any], view: View) -> None:
     if view.cuts and view.formatted is not None:
         formatted = select(formatted, view.formatted)
     if formatted:
-        hit[FORMATTED] = formatted
+        hit[FORMATTED] = _in_order(formatted, view.order)
     else:
         del hit[FORMATTED]
 

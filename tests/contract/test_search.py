@@ -277,3 +277,69 @@ def test_facet_search_counts_what_a_search_for_one_page_counts(server: Server) -
     assert [hit["count"] for hit in enough["facetHits"]] == [25, 25]
     few = index.call("POST", "/facet-search", {**request, "filter": "id < 20"}).json()
     assert [hit["value"] for hit in few["facetHits"]] == ["b"]
+
+
+def federated(corpus: Index, queries: list[dict[str, Any]], **federation: Any) -> dict[str, Any]:
+    body = {"queries": [{"indexUid": corpus.uid, **query} for query in queries], "federation": federation}
+    found: dict[str, Any] = corpus.server.call("POST", "/multi-search", body).json()
+    return found
+
+
+def origins(answer: dict[str, Any]) -> list[tuple[int, int]]:
+    return [(hit["id"], hit["_federation"]["queriesPosition"]) for hit in answer["hits"]]
+
+
+def test_a_federation_is_one_list_in_which_no_document_stands_twice(corpus: Index) -> None:
+    answer = federated(corpus, [{"q": "batman"}, {"q": "bat man"}])
+    assert origins(answer) == [(16, 0), (17, 1), (18, 0)]
+    assert answer["estimatedTotalHits"] == 3
+    assert list(answer) == ["hits", "processingTimeMs", "limit", "offset", "estimatedTotalHits", "requestUid"]
+    assert set(answer["hits"][0]["_federation"]) == {"indexUid", "queriesPosition", "weightedRankingScore"}
+
+
+def test_weights_decide_between_queries(corpus: Index) -> None:
+    queries: list[dict[str, Any]]
+    queries = [{"q": "sunflower", "federationOptions": {"weight": 0.5}}, {"q": "batman"}]
+    assert [place for _, place in origins(federated(corpus, queries, limit=5))] == [1, 1, 0, 1, 0]
+    queries[0]["federationOptions"]["weight"] = 2
+    assert [place for _, place in origins(federated(corpus, queries, limit=5))] == [0, 0, 1, 1, 1]
+
+
+def test_a_federation_has_pages_facets_and_distinct_values_of_its_own(corpus: Index) -> None:
+    facets = {corpus.uid: ["tags"]}
+    queries = [{"q": "batman"}, {"q": "sunflower"}]
+    apart = federated(corpus, queries, facetsByIndex=facets, page=1, hitsPerPage=2)
+    assert (len(apart["hits"]), apart["totalHits"], apart["totalPages"]) == (2, 5, 3)
+    distribution = apart["facetsByIndex"][corpus.uid]["distribution"]
+    together = federated(corpus, queries, facetsByIndex=facets, mergeFacets={})
+    assert together["facetDistribution"] == distribution
+    assert "facetsByIndex" not in together
+    years = [hit.get("year") for hit in federated(corpus, [{}, {"q": "the"}], distinct="year")["hits"]]
+    assert len(set(years) - {None}) == len(years) - years.count(None)
+
+
+def test_queries_sorted_in_opposite_directions_are_not_federated(corpus: Index) -> None:
+    answer = federated(corpus, [{"sort": ["year:asc"]}, {"sort": ["year:desc"]}])
+    assert answer["code"] == "invalid_multi_search_query_ranking_rules"
+    message, _, reasons = answer["message"].partition(" are incompatible")
+    assert message == "Inside `.queries[1]`: The results of queries #0 and #1"
+    assert ("in opposite directions" not in reasons) is corpus.server.embedded, (
+        "difference: federation-names-no-reasons"
+    )
+
+
+def test_what_belongs_to_the_federation_is_refused_in_its_queries(corpus: Index) -> None:
+    for part, code in (
+        ({"limit": 2}, "invalid_multi_search_query_pagination"),
+        ({"facets": ["tags"]}, "invalid_multi_search_query_facets"),
+        ({"federationOptions": {"weight": -1}}, "invalid_multi_search_weight"),
+        ({"q": 5}, "invalid_search_q"),
+    ):
+        assert federated(corpus, [{}, part])["code"] == code
+    assert federated(corpus, [{}], facetsByIndex={corpus.uid: ["title"]})["code"] == "invalid_search_facets"
+
+
+@pytest.mark.parametrize("name", ["limit", "offset", "showRankingScore", "matchingStrategy", "cropLength"])
+def test_null_does_not_stand_for_a_default(corpus: Index, name: str) -> None:
+    assert corpus.call("POST", "/search", {name: None}).status_code == 400
+    assert corpus.call("POST", "/search", {"filter": None, "page": None, "q": None}).status_code == 200

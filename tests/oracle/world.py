@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -111,29 +112,72 @@ async def world(
     transport: TransportFactory | None = None,
 ) -> AsyncIterator[World]:
     """The first url is the single node, the others are the cluster. Both get an index `corpus`."""
-    async with open_cluster(_topology(folder, urls[1:], shards, replicas), transport=transport) as cluster:
-        index = await create_index(
-            cluster, await plan_index(cluster, UID, primary_key="id", settings=settings, tie_break=tie_break)
-        )
+    async with two_sides(folder, urls, shards=shards, replicas=replicas, transport=transport) as both:
+        await fill(both, UID, documents=documents, settings=settings, shards=shards, tie_break=tie_break)
+        yield both
+
+
+@asynccontextmanager
+async def two_sides(
+    folder: Path,
+    urls: Sequence[str],
+    *,
+    shards: int = 8,
+    replicas: int = 1,
+    groups: int = 1,
+    transport: TransportFactory | None = None,
+) -> AsyncIterator[World]:
+    """The same without any index. The nodes are dealt out to the groups."""
+    async with open_cluster(_topology(folder, urls[1:], shards, replicas, groups), transport=transport) as cluster:
         alone = Node(name=NodeName("single"), url=urls[0])
         single = NodeClient(alone, transport=transport(alone) if transport else None)
         try:
-            node_settings = await cluster.fleet[NodeName("n1")].settings(UID)
-            await _create_single(single, settings, node_settings["rankingRules"])
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_add(single, documents))
-                for name, held in _by_node(documents, index.in_sync(), shards).items():
-                    group.create_task(_add(cluster.fleet[name], held))
             yield World(cluster=cluster, single=single)
         finally:
             await single.close()
 
 
-def _topology(folder: Path, urls: Sequence[str], shards: int, replicas: int) -> Topology:
+async def fill(
+    world: World,
+    uid: str,
+    *,
+    documents: Sequence[Json],
+    settings: Json,
+    shards: int = 8,
+    tie_break: bool = True,
+    plain: bool = False,
+    shuffled: bool = False,
+) -> None:
+    """Create an index on both and add the documents.
+
+    The single node gets the ranking rules that the cluster's nodes have; `plain`: the user's, and the documents in the
+    order of their keys. `shuffled`: every node of the cluster gets its documents in an order of its own.
+    """
+    cluster, single = world.cluster, world.single
+    index = await create_index(
+        cluster, await plan_index(cluster, uid, primary_key="id", settings=settings, tie_break=tie_break)
+    )
+    rules = None if plain else (await cluster.fleet[index.nodes()[0]].settings(uid))["rankingRules"]
+    await _create_single(single, uid, settings, rules)
+    ordered = sorted(documents, key=lambda document: document["id"]) if plain else documents
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_add(single, uid, ordered))
+        for name, held in _by_node(documents, index.in_sync(), shards).items():
+            if shuffled:
+                random.Random(name).shuffle(held)
+            group.create_task(_add(cluster.fleet[name], uid, held))
+
+
+def _topology(folder: Path, urls: Sequence[str], shards: int, replicas: int, groups: int) -> Topology:
     lines = ["[cluster]", 'name = "oracle"', f"shards = {shards}", f"replicas = {replicas}"]
     lines += ["[state]", 'url = "sqlite:state.db"']
     for number, url in enumerate(urls, 1):
-        lines += ["[[nodes]]", f'name = "n{number}"', f'url = "{url}"']
+        lines += [
+            "[[nodes]]",
+            f'name = "n{number}"',
+            f'url = "{url}"',
+            f'group = "{"main" if groups == 1 else number % groups}"',
+        ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "miroir.toml").write_text("\n".join(lines) + "\n")
     return load_topology(folder / "miroir.toml")
@@ -148,14 +192,14 @@ def _by_node(documents: Sequence[Json], holders: Any, shards: int) -> dict[NodeN
     return found
 
 
-async def _create_single(single: NodeClient, settings: Json, rules: Sequence[str]) -> None:
-    await _done(single, await single.write("POST", "indexes", content=_json({"uid": UID, "primaryKey": "id"})))
-    wanted = {**settings, "rankingRules": rules}
-    await _done(single, await single.write("PATCH", f"indexes/{UID}/settings", content=_json(wanted)))
+async def _create_single(single: NodeClient, uid: str, settings: Json, rules: Sequence[str] | None) -> None:
+    await _done(single, await single.write("POST", "indexes", content=_json({"uid": uid, "primaryKey": "id"})))
+    wanted = settings if rules is None else {**settings, "rankingRules": rules}
+    await _done(single, await single.write("PATCH", f"indexes/{uid}/settings", content=_json(wanted)))
 
 
-async def _add(client: NodeClient, documents: Sequence[Json]) -> None:
-    await _done(client, await client.write("POST", f"indexes/{UID}/documents", content=_json(documents)))
+async def _add(client: NodeClient, uid: str, documents: Sequence[Json]) -> None:
+    await _done(client, await client.write("POST", f"indexes/{uid}/documents", content=_json(documents)))
 
 
 async def _done(client: NodeClient, answer: object) -> None:

@@ -103,12 +103,10 @@ def test_a_nested_key_is_found() -> None:
     assert rank_keys(hits, primary_key="data.id", candidates=2) == [((0, 2),), ((0, 1),)]
 
 
-def test_a_hidden_sort_value_and_a_pin_are_refused() -> None:
+def test_a_hidden_sort_value_is_refused() -> None:
     hidden = {"id": 1, "_rankingScoreDetails": {"<hidden-rule-0>": {"order": 0, "value": "<hidden>"}}}
     with pytest.raises(UsageError, match="displayedAttributes"):
         rank_keys([hidden], primary_key="id", candidates=1)
-    with pytest.raises(UsageError, match="pinned"):
-        rank_keys([hit(1, pin={"position": 0})], primary_key="id", candidates=1)
 
 
 def test_no_hits_have_no_keys() -> None:

@@ -33,6 +33,14 @@ def refusal(message: str, code: str = "invalid_search_filter") -> NodeRefusal:
             "Available filterable attributes patterns are: `_miroir_none, _miroir_shard`.",
             "This index does not have configured filterable attributes.",
         ),
+        (
+            "field `x` matched rule #3 in `filterableAttributes`\n  - Hint: prepend another rule before rule #3",
+            "field `x` matched rule #2 in `filterableAttributes`\n  - Hint: prepend another rule before rule #2",
+        ),
+        (
+            "Note: this attribute matches rule #1 in filterableAttributes, but\nHint: enable filtering in rule #1 by x",
+            "Note: this attribute matches rule #0 in filterableAttributes, but\nHint: enable filtering in rule #0 by x",
+        ),
         ("nothing of ours", "nothing of ours"),
     ],
 )

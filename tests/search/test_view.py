@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from miroir_cli.search.view import make_view, select, show, values_of
+from miroir_cli.search.view import field_order, make_view, select, show, values_of
 
 
 def seen(
@@ -94,3 +94,12 @@ def test_values_are_found_through_objects_and_arrays() -> None:
     assert values_of(document, "a.b") == [4, 1, 2]
     assert values_of(document, "c.d") == [3, None]
     assert values_of(document, "x") == []
+
+
+def test_fields_stand_in_one_order_whichever_node_sent_them() -> None:
+    order = field_order({"searchableAttributes": ["title", "body"], "displayedAttributes": ["*"]}, "id")
+    view = make_view({"showRankingScore": True}, None, added=False, hidden_rule=None, order=order)
+    hit = {"zoo": 1, "body": 2, "art": 3, "id": 4, "title": 5, "_formatted": {"zoo": 1, "id": 4}, "_rankingScore": 0.5}
+    shown = show(hit, view)
+    assert list(shown) == ["id", "title", "body", "art", "zoo", "_formatted", "_rankingScore"]
+    assert list(shown["_formatted"]) == ["id", "zoo"]

@@ -19,25 +19,32 @@ def snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
 
 
-def take(values: Mapping[str, Any], kinds: Mapping[str, Kinds], prefix: str) -> dict[str, Any]:
+def take(values: Mapping[str, Any], kinds: Mapping[str, Kinds], prefix: str, *, where: str = "") -> dict[str, Any]:
     """Check the types of known parameters; unknown names are refused, nulls left out.
 
-    The error code of a wrong value is `invalid_<prefix>_<name>`.
+    The error code of a wrong value is `invalid_<prefix>_<name>`. `where` is the path of the object in the request.
     """
     result: dict[str, Any] = {}
     for name, value in values.items():
         kind = kinds.get(name)
         if kind is None:
             known = ", ".join(f"`{key}`" for key in kinds)
-            raise EngineError("bad_request", f"Unknown field `{name}`: expected one of {known}")
-        if value is None:
+            inside = f" inside `{where}`" if where else ""
+            raise EngineError("bad_request", f"Unknown field `{name}`{inside}: expected one of {known}")
+        if value is None and name not in _NEVER_NULL:
             continue
         if not _fits(value, kind):
             code = f"invalid_{prefix}_{snake(name)}"
-            raise EngineError(code, f"Invalid value type at `.{name}`: expected {_NAMES[kind]}")
+            raise EngineError(code, f"Invalid value type at `{where}.{name}`: expected {_NAMES[kind]}")
         result[name] = value
     return result
 
+
+_NEVER_NULL = (
+    "offset", "limit", "retrieveVectors", "cropLength", "showMatchesPosition", "showRankingScore",
+    "showRankingScoreDetails", "highlightPreTag", "highlightPostTag", "cropMarker", "matchingStrategy",
+)  # fmt: skip
+"""Parameters with a default of their own, which null does not stand for."""
 
 _NAMES = {
     "str": "a string", "int": "a positive integer", "bool": "a boolean", "float": "a number",
@@ -141,22 +148,44 @@ class SearchRequest:
         """Tell whether pages and exact totals were asked for."""
         return self.page is not None or self.hits_per_page is not None
 
+    def window(self) -> tuple[int, int]:
+        """Return how many documents to skip and to take."""
+        if not self.is_finite:
+            return self.offset, self.limit
+        size = self.hits_per_page if self.hits_per_page is not None else 20
+        page = self.page if self.page is not None else 1
+        return (0, 0) if page == 0 else ((page - 1) * size, size)
 
-def search_request(values: Mapping[str, Any]) -> SearchRequest:
-    """Check a search body."""
-    taken = take(values, SEARCH_KINDS, "search")
+    def totals(self, found: int) -> dict[str, int]:
+        """Return the part of an answer that says how much there is."""
+        if not self.is_finite:
+            return {"limit": self.limit, "offset": self.offset, "estimatedTotalHits": found}
+        size = self.hits_per_page if self.hits_per_page is not None else 20
+        return {
+            "hitsPerPage": size,
+            "page": self.page if self.page is not None else 1,
+            "totalPages": -(-found // size) if size else 0,
+            "totalHits": found,
+        }
+
+
+def search_request(values: Mapping[str, Any], *, where: str = "") -> SearchRequest:
+    """Check a search body, or the part of one at `where`."""
+    taken = take(values, SEARCH_KINDS, "search", where=where)
     for name in _REFUSED:
         if taken.pop(name, None) not in (None, False):
             raise not_supported(f"The search parameter `{name}`")
     strategy = taken.get("matchingStrategy", "last")
     if strategy not in ("last", "all", "frequency"):
-        message = f"Unknown value `{strategy}` at `.matchingStrategy`: expected one of `last`, `all`, `frequency`"
+        message = (
+            f"Unknown value `{strategy}` at `{where}.matchingStrategy`: expected one of `last`, `all`, `frequency`"
+        )
         raise EngineError("invalid_search_matching_strategy", message)
     if strategy == "frequency":
         raise not_supported("The matching strategy `frequency`")
     threshold = taken.get("rankingScoreThreshold")
     if threshold is not None and not 0 <= threshold <= 1:
-        message = "Invalid value at `.rankingScoreThreshold`: the value should be between `0.0` and `1.0`"
+        message = f"Invalid value at `{where}.rankingScoreThreshold`: the value should be between `0.0` and `1.0`"
         raise EngineError("invalid_search_ranking_score_threshold", message)
     if "hybrid" in taken:
         taken["hybrid"] = _hybrid(taken["hybrid"])

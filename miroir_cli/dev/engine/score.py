@@ -21,16 +21,21 @@ class Rank:
     @property
     def score(self) -> float:
         """The place as a fraction."""
-        return self.rank / self.most
+        return self.rank / self.most if self.most else 0.0
 
 
-def combined(ranks: Iterable[Rank]) -> float:
+def merged(ranks: Iterable[Rank]) -> Rank:
     """Merge ranks like digits of one number; 32 bits wide, as Meilisearch's."""
     rank, most = 1, 1
     for inner in ranks:
         rank = ((max(0, rank - 1) * inner.most) + inner.rank) & 0xFFFFFFFF
         most = (most * inner.most) & 0xFFFFFFFF
-    return rank / most if most else 0.0
+    return Rank(rank, most)
+
+
+def combined(ranks: Iterable[Rank]) -> float:
+    """Return merged ranks as a fraction."""
+    return merged(ranks).score
 
 
 @dataclass(frozen=True, slots=True)

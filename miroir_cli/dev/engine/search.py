@@ -44,41 +44,64 @@ class _Checked:
     query: Query
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best documents of an index for a request, in their order."""
+
+    index: Index
+    checked: _Checked
+    ranked: Ranked
+    matcher: Matcher
+    kind: Kind
+    by_vector: Near | None
+    """The vector that was looked at."""
+
+
+def find(index: Index, request: SearchRequest, count: int, exhaustive: bool) -> Found:
+    """Rank at least `count` documents; raises `EngineError` for what the index does not allow."""
+    checked, kind = _check(index, request), kind_of(request)
+    ranked, by_vector = _rankings(index, checked, kind, count, exhaustive=exhaustive)
+    words = _WITHOUT_WORDS if kind == "vector" else checked.query
+    return Found(
+        index=index,
+        checked=checked,
+        ranked=ranked,
+        matcher=Matcher(index, words, field_scope(index, request.attributes_to_search_on)),
+        kind=kind,
+        by_vector=by_vector,
+    )
+
+
+def shown_hit(found: Found, number: int, details: tuple[Detail, ...]) -> dict[str, Any]:
+    """Return a document as the request wants to see it."""
+    return _hit(found.index, found.checked, found.matcher, number, details)
+
+
 def search(index: Index, request: SearchRequest) -> dict[str, Any]:
     """Answer a search; raises `EngineError` for what the index does not allow."""
     start = time.perf_counter()
-    checked = _check(index, request)
-    skip, take = _window(request)
+    skip, take = request.window()
     limit = min(skip + take, index.settings["pagination"]["maxTotalHits"])
-    kind = kind_of(request)
-    ranked, by_vector = _found(index, checked, kind, limit)
+    found = find(index, request, limit, request.is_finite)
+    checked, ranked, by_vector = found.checked, found.ranked, found.by_vector
     if request.distinct is not None:
         _drop_blanks(index, ranked, request.distinct)
     page = ranked.hits[skip : skip + take]
-    words = _WITHOUT_WORDS if kind == "vector" else checked.query
-    matcher = Matcher(index, words, field_scope(index, request.attributes_to_search_on))
-    hits = [_hit(index, checked, matcher, number, details) for number, details in page]
-    total = ranked.candidates.bit_count()
+    hits = [shown_hit(found, number, details) for number, details in page]
     body: dict[str, Any] = {
         "hits": hits,
         "query": request.q or "",
         **({"queryVector": list(by_vector.vector)} if by_vector and request.retrieve_vectors else {}),
         "processingTimeMs": int((time.perf_counter() - start) * 1000),
     }
-    if request.is_finite:
-        per_page = request.hits_per_page if request.hits_per_page is not None else 20
-        pages = -(-total // per_page) if per_page else 0
-        page_number = request.page if request.page is not None else 1
-        body |= {"hitsPerPage": per_page, "page": page_number, "totalPages": pages, "totalHits": total}
-    else:
-        body |= {"limit": request.limit, "offset": request.offset, "estimatedTotalHits": total}
+    body |= request.totals(ranked.candidates.bit_count())
     if request.facets:
-        found = checked.facets or []
-        body["facetDistribution"] = {name: facet_counts.distribution(index, name, ranked.candidates) for name in found}
-        stats = {name: facet_counts.stats(index, name, ranked.candidates) for name in found}
+        names = checked.facets or []
+        body["facetDistribution"] = {name: facet_counts.distribution(index, name, ranked.candidates) for name in names}
+        stats = {name: facet_counts.stats(index, name, ranked.candidates) for name in names}
         body["facetStats"] = {name: value for name, value in stats.items() if value is not None}
     body["requestUid"] = str(uuid.uuid4())
-    if kind != "words":
+    if found.kind != "words":
         body["semanticHitCount"] = sum(any(isinstance(d, VectorSort) for d in details) for _, details in page)
     return body
 
@@ -88,7 +111,7 @@ def found_documents(index: Index, request: SearchRequest) -> int:
     checked = _check(index, request)
     if kind_of(request) == "words":
         most = 0 if request.is_finite else min(request.limit, index.settings["pagination"]["maxTotalHits"])
-        return _ranked(index, checked, most).candidates
+        return _ranked(index, checked, most, exhaustive=request.is_finite).candidates
     check(index, request)
     return filters.evaluate(index, request.filter)
 
@@ -111,14 +134,6 @@ def _drop_blanks(index: Index, ranked: Ranked, name: str) -> None:
             kept.append((number, details))
         seen = seen or blank
     ranked.hits = kept
-
-
-def _window(request: SearchRequest) -> tuple[int, int]:
-    if not request.is_finite:
-        return request.offset, request.limit
-    size = request.hits_per_page if request.hits_per_page is not None else 20
-    page = request.page if request.page is not None else 1
-    return (0, 0) if page == 0 else ((page - 1) * size, size)
 
 
 def _check(index: Index, request: SearchRequest) -> _Checked:
@@ -154,27 +169,29 @@ def _check_distinct(index: Index, name: str) -> None:
     raise EngineError("invalid_search_distinct", message)
 
 
-def _found(index: Index, checked: _Checked, kind: Kind, count: int) -> tuple[Ranked, Near | None]:
+def _rankings(
+    index: Index, checked: _Checked, kind: Kind, count: int, *, exhaustive: bool
+) -> tuple[Ranked, Near | None]:
     """Return the ranking of a request, and the vector that was looked at for it."""
     request = checked.request
     if kind == "words":
-        return _ranked(index, checked, count), None
+        return _ranked(index, checked, count, exhaustive=exhaustive), None
     check(index, request)
     vector = near(request)
     if kind == "vector":
         if vector is None:
             raise cannot_embed(request.q)
-        return _ranked(index, checked, count, near=vector), vector
-    words = _ranked(index, checked, count)
+        return _ranked(index, checked, count, exhaustive=exhaustive, near=vector), vector
+    words = _ranked(index, checked, count, exhaustive=exhaustive)
     assert request.hybrid is not None
     ratio = request.hybrid.ratio
     if vector is None or good_enough(words.hits, wanted=count, ratio=ratio):
         return words, None
-    other = _ranked(index, checked, count, near=vector)
+    other = _ranked(index, checked, count, exhaustive=exhaustive, near=vector)
     return merged(index, other, words, ratio=ratio, distinct=checked.distinct, wanted=count), vector
 
 
-def _ranked(index: Index, checked: _Checked, count: int, *, near: Near | None = None) -> Ranked:
+def _ranked(index: Index, checked: _Checked, count: int, *, exhaustive: bool, near: Near | None = None) -> Ranked:
     request = checked.request
     universe = filters.evaluate(index, request.filter)
     scope = field_scope(index, request.attributes_to_search_on)
@@ -184,7 +201,7 @@ def _ranked(index: Index, checked: _Checked, count: int, *, near: Near | None = 
         sort=checked.sort,
         distinct=checked.distinct,
         threshold=request.ranking_score_threshold,
-        exhaustive=request.is_finite,
+        exhaustive=exhaustive,
         near=near,
     )
     return rank(index, checked.query, universe, scope, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from .call import Call, Entry, Result
 from .errors import EngineError, not_supported
 from .facet_search import facet_search
+from .federation import Query, federated, read_federation
 from .parameters import SEARCH_KINDS, SIMILAR_KINDS, from_query, search_request, similar_request, take
 from .search import search
 from .similar import similar
@@ -69,33 +71,77 @@ def _joined_points(parts: list[str]) -> list[str]:
 
 
 def multi_search(call: Call) -> Result:
-    """`POST /multi-search`, without federation."""
+    """`POST /multi-search`, with and without federation."""
     body = call.object()
-    if body.get("federation") is not None:
-        raise not_supported("Federated multi-search")
+    unknown = next((name for name in body if name not in ("queries", "federation")), None)
+    if unknown is not None:
+        raise EngineError("bad_request", f"Unknown field `{unknown}`: expected one of `queries`, `federation`")
     queries = body.get("queries")
     if not isinstance(queries, list):
         raise EngineError("bad_request", "Missing field `queries`")
-    results = []
+    read = [_query(position, query) for position, query in enumerate(queries)]
+    federation = body.get("federation")
+    if federation is not None and not isinstance(federation, dict):
+        raise EngineError("bad_request", "Invalid value type at `.federation`: expected an object")
+    options = None if federation is None else read_federation(federation)
     with call.node.lock:
-        for position, query in enumerate(queries):
-            if not isinstance(query, dict) or not isinstance(query.get("indexUid"), str):
-                raise EngineError("missing_index_uid", f"Missing field `indexUid` inside `.queries[{position}]`")
-            if query.get("federationOptions") is not None:
-                problem = "Using `federationOptions` is not allowed in a non-federated search."
-                message = f"Inside `.queries[{position}]`: {problem}"
-                raise EngineError("invalid_multi_search_federation_options", message)
-            uid = query["indexUid"]
-            rest = {k: v for k, v in query.items() if k not in ("indexUid", "federationOptions")}
-            try:
-                call.node.keys.check_record(call.key, "search", uid)
-                found = search(call.node.index(uid), search_request(rest))
-            except EngineError as error:
-                status = 400 if error.code == "index_not_found" else error.status
-                message = f"Inside `.queries[{position}]`: {error.message}"
-                raise EngineError(error.code, message, status=status) from None
-            results.append({"indexUid": uid, **found})
-    return 200, {"results": results}
+        for query in read:
+            _within(query, lambda query=query: call.node.keys.check_record(call.key, "search", query.uid))  # type: ignore[misc]
+        if options is not None:
+            return 200, federated(call.node.index, read, options)
+        return 200, {"results": [_within(query, lambda query=query: _alone(call, query)) for query in read]}  # type: ignore[misc]
+
+
+def _query(position: int, query: Any) -> Query:
+    where = f".queries[{position}]"
+    if not isinstance(query, dict):
+        raise EngineError("bad_request", f"Invalid value type at `{where}`: expected an object")
+    if "indexUid" not in query:
+        raise EngineError("missing_index_uid", f"Missing field `indexUid` inside `{where}`")
+    if not isinstance(query["indexUid"], str):
+        raise EngineError("invalid_index_uid", f"Invalid value type at `{where}.indexUid`: expected a string")
+    rest = {key: value for key, value in query.items() if key not in ("indexUid", "federationOptions")}
+    options = query.get("federationOptions")
+    if options is not None:
+        _check_options(options, f"{where}.federationOptions")
+    return Query(
+        position=position,
+        uid=query["indexUid"],
+        request=search_request(rest, where=where),
+        given=rest,
+        options=options,
+    )
+
+
+def _check_options(options: Any, where: str) -> None:
+    if not isinstance(options, dict):
+        raise EngineError("bad_request", f"Invalid value type at `{where}`: expected an object")
+    taken = take(options, {"weight": "float", "remote": "str", "queryPosition": "int"}, "multi_search", where=where)
+    if taken.get("weight", 1) < 0:
+        expected = "the value of `weight` is invalid, expected a positive float (>= 0.0)."
+        raise EngineError("invalid_multi_search_weight", f"Invalid value at `{where}.weight`: {expected}")
+    for name in ("remote", "queryPosition"):
+        if name in taken:
+            raise not_supported(f"`federationOptions.{name}`")
+
+
+def _alone(call: Call, query: Query) -> dict[str, Any]:
+    if query.options is not None:
+        problem = (
+            "Using `federationOptions` is not allowed in a non-federated search.\n"
+            " - Hint: remove `federationOptions` from the query or add `federation` to the request."
+        )
+        raise EngineError("invalid_multi_search_federation_options", problem)
+    return {"indexUid": query.uid, **search(call.node.index(query.uid), query.request)}
+
+
+def _within(query: Query, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except EngineError as error:
+        status = 400 if error.code == "index_not_found" else error.status
+        message = f"Inside `.queries[{query.position}]`: {error.message}"
+        raise EngineError(error.code, message, status=status) from None
 
 
 def facet_search_post(call: Call) -> Result:

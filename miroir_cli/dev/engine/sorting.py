@@ -113,8 +113,9 @@ def geo_groups(
     placed = [n for n in bits.members(universe) if n in index.points]
     metres = {n: distance(rule.point, index.points[n]) for n in placed}
     exact = len(placed) >= 1000
-    sign = 1 if rule.ascending else -1
-    placed.sort(key=lambda n: (sign * (metres[n] if exact else int(metres[n])), n))
+    placed.sort(key=lambda n: (metres[n] if exact else int(metres[n]), n))
+    if not rule.ascending:
+        placed.reverse()
     rest = universe
     start = 0
     while start < len(placed):

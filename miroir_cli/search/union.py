@@ -1,0 +1,85 @@
+"""How many documents several queries of one index find together, and the facets of these documents.
+
+A node counts documents that several queries find once, if it is asked all of them in one federated search. What it does
+not compare, because of the rule that miroir adds to its ranking rules, are queries with words and queries without: the
+latter are one filter, and what the former find beyond it is counted apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from miroir_cli.search.filters import as_text, shard_filter
+
+if TYPE_CHECKING:
+    from miroir_cli.model import ShardId
+    from miroir_cli.node.client import NodeClient
+    from miroir_cli.search.request import Prepared
+
+_FINDS = ("q", "matchingStrategy", "attributesToSearchOn", "locales")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """One query as far as it decides what is found. `threshold`: documents that score less do not count."""
+
+    prepared: Prepared
+    threshold: float | None
+
+    @property
+    def has_words(self) -> bool:
+        return bool((self.prepared.body.get("q") or "").strip())
+
+    def body(self) -> dict[str, Any]:
+        found = {key: self.prepared.body[key] for key in _FINDS if key in self.prepared.body}
+        return found if self.threshold is None else {**found, "rankingScoreThreshold": self.threshold}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Union:
+    """The queries of one index, to be counted together."""
+
+    uid: str
+    queries: Sequence[Counted]
+    facets: Sequence[str]
+
+    async def ask(self, client: NodeClient, shards: Iterable[ShardId], timeout: float) -> dict[str, Any]:
+        """One node's answer for its shards: `{"parts": [...]}`, bodies of searches that have no document in common."""
+        everything = [shard_filter(shards)]
+        worded = [query for query in self.queries if query.has_words]
+        filters = [query.prepared.filters for query in self.queries if not query.has_words]
+        parts = []
+        if filters:
+            anything = not all(filters)
+            rest = [] if anything else [" OR ".join(f"({as_text(each)})" for each in filters)]
+            body = {"limit": 0, "filter": [*everything, *rest], "facets": self.facets}
+            parts.append(await client.search(self.uid, body, timeout=timeout))
+            if anything:
+                worded = []
+            everything += [f"NOT ({text})" for text in rest]
+        if worded:
+            parts.append(await self._ask_for_words(client, worded, everything, timeout))
+        return {"parts": parts, "estimatedTotalHits": sum(int(part["estimatedTotalHits"]) for part in parts)}
+
+    async def _ask_for_words(
+        self, client: NodeClient, worded: Sequence[Counted], shared: Sequence[str], timeout: float
+    ) -> dict[str, Any]:
+        exhaustive = any(query.threshold is not None for query in worded)
+        body = {
+            "queries": [
+                {"indexUid": self.uid, **query.body(), "filter": [*query.prepared.filters, *shared]} for query in worded
+            ],
+            "federation": {
+                **({"page": 1, "hitsPerPage": 1} if exhaustive else {"limit": 0}),
+                **({"facetsByIndex": {self.uid: list(self.facets)}} if self.facets else {}),
+            },
+        }
+        found = await client.read("multi-search", body, timeout=timeout)
+        facets: Mapping[str, Any] = (found.get("facetsByIndex") or {}).get(self.uid) or {}
+        return {
+            "estimatedTotalHits": found.get("totalHits", found.get("estimatedTotalHits")),
+            "facetDistribution": facets.get("distribution"),
+            "facetStats": facets.get("stats"),
+        }
