@@ -33,6 +33,12 @@ def spell_shard(shard: int) -> str:
     return digits
 
 
+def shard_filter(shards: Iterable[int]) -> str:
+    """The filter that finds the documents of these shards on a node, and no others."""
+    spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
+    return f"{SHARD_FIELD} IN [{spelled}]"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
     """Where a node's key comes from; never the key itself."""

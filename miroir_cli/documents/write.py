@@ -12,7 +12,7 @@ import msgspec
 from miroir_cli.documents.refusals import KEY_TEXT
 from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import NodeTaskFailed, ShardUnavailable, UsageError
-from miroir_cli.model import SHARD_FIELD, Index, IntentState, NodeName, ShardId, WriteKind, shards_named, spell_shard
+from miroir_cli.model import Index, IntentState, NodeName, ShardId, WriteKind, shard_filter, shards_named
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import Outgoing, Written, write
 
@@ -98,8 +98,7 @@ def _by_filter(index: Index, filter: Sequence[Any] | None) -> Outgoing:
     elements = list(filter or ())
 
     def payload(shards: frozenset[ShardId]) -> bytes:
-        spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in sorted(shards))
-        return msgspec.json.encode({"filter": [f"{SHARD_FIELD} IN [{spelled}]", *elements]})
+        return msgspec.json.encode({"filter": [shard_filter(sorted(shards)), *elements]})
 
     return Outgoing(
         kind=WriteKind.DELETE_BY_FILTER if filter is not None else WriteKind.CLEAR,

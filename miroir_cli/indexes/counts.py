@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import MiroirError, NodeRefusal
-from miroir_cli.model import SHARD_FIELD, IndexMap, Json, NodeName, ShardId, spell_shard
+from miroir_cli.model import SHARD_FIELD, IndexMap, Json, NodeName, ShardId, shard_filter
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -64,8 +64,7 @@ async def _fetch(uid: str, bodies: Mapping[NodeName, Json], limit: float, client
 
 
 def _only(shards: list[ShardId], filter: Sequence[Any]) -> dict[str, Any]:
-    spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
-    return {"filter": [f"{SHARD_FIELD} IN [{spelled}]", *filter], "limit": 0, "fields": []}
+    return {"filter": [shard_filter(shards), *filter], "limit": 0, "fields": []}
 
 
 async def index_stats(cluster: Cluster, uid: str) -> dict[str, Any]:

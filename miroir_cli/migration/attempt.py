@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from miroir_cli.migration.side import Limit
-from miroir_cli.model import SHARD_FIELD, ShardId, spell_shard
+from miroir_cli.model import ShardId, shard_filter
 from miroir_cli.node.answers import Accepted, Answer, Refused
 from miroir_cli.node.client import segment
 from miroir_cli.store.journal import MOVER_PREFIX
@@ -31,6 +31,10 @@ LEAST_FOR_A_WRITE: Final = 0.5
 
 MOST_KEYS: Final = 50_000
 """Keys of one deletion."""
+
+POLL_LONGEST: Final = 0.25
+POLL_HELD: Final = 0.02
+"""Seconds between two looks at a node's tasks, the second while writers wait."""
 
 TASK_LIMIT: Final = 3600.0
 """Seconds within which a node has to end one of the tasks that an attempt has sent it."""
@@ -93,9 +97,15 @@ class Attempt:
 
     async def delete_shards(self, shards: Sequence[ShardId]) -> None:
         """Delete every document of these shards."""
-        spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
-        body = msgspec.json.encode({"filter": f"{SHARD_FIELD} IN [{spelled}]"})
+        body = msgspec.json.encode({"filter": shard_filter(shards)})
         self.sent[self._task(await self._send("POST", "documents/delete", body))] = None
+
+    async def drop_index(self) -> None:
+        """Delete the index with everything in it. Raises `NodeRefusal` when the node has none."""
+        answer = await self._send("DELETE", "", None)
+        if isinstance(answer, Refused) and answer.status == 404:
+            raise answer.error
+        self.sent[self._task(answer)] = None
 
     async def wait(self, *, timeout: float = TASK_LIMIT) -> None:
         """Until everything sent is stored. Raises `Spoilt` when a task failed or lost documents, or when the node has
@@ -109,8 +119,8 @@ class Attempt:
                 raise TimeoutError
             if time.monotonic() - moved > timeout:
                 raise Spoilt(f"node `{self.client.name}` has not ended a task for {timeout:g} s", doubtful=True)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+            await asyncio.sleep(pause if self.limit.until is None else POLL_HELD)
+            pause = min(pause * 1.5, POLL_LONGEST)
 
     async def _collect(self) -> bool:
         """Take finished tasks off the list; whether there were any."""
@@ -137,7 +147,9 @@ class Attempt:
         if expected is not None and isinstance(indexed, int) and indexed != expected:
             raise Spoilt(f"task {task['uid']} on node `{self.client.name}` indexed {indexed} of {expected} documents")
 
-    async def _send(self, method: str, path: str, content: bytes, content_type: str = "application/json") -> Answer:
+    async def _send(
+        self, method: str, path: str, content: bytes | None, content_type: str = "application/json"
+    ) -> Answer:
         """One request; sent again only after the node said for certain that it did nothing and is busy."""
         pause = 0.1
         while True:
@@ -145,7 +157,7 @@ class Attempt:
                 raise TimeoutError
             answer = await self.client.write(
                 method,
-                f"indexes/{segment(self.index.uid)}/{path}",
+                f"indexes/{segment(self.index.uid)}/{path}".removesuffix("/"),
                 content=content,
                 content_type=content_type,
                 params={"customMetadata": self.metadata},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -14,13 +14,13 @@ from miroir_cli.indexes.nodes import prepare_index
 from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
 from miroir_cli.migration.side import together
 from miroir_cli.migration.work import Stopped
-from miroir_cli.node.answers import Accepted, Refused
-from miroir_cli.node.client import segment
+from miroir_cli.model import ReplicaState, shard_filter
 from miroir_cli.store.journal import StepRecord, StepState
 
 if TYPE_CHECKING:
     from miroir_cli.migration.work import Work
     from miroir_cli.model import Index, NodeName, ShardId
+    from miroir_cli.node.client import NodeClient
 
 FLUSH_EVERY: Final = 30.0
 """Seconds between two rounds while shards still move: one deletion of many shards costs little more than one of one."""
@@ -45,14 +45,17 @@ class Forgetting:
         self.waiting.setdefault((index.uid, step.leaving), []).append((index, step))
 
     async def flush_sometimes(self) -> None:
-        """Delete what has gathered, if the last time is a while ago."""
+        """Delete what has gathered, if the last time is a while ago. Nodes that are emptied wait until the end, when
+        an index can go there as a whole."""
         if time.monotonic() - self._flushed >= self.every:
-            await self.flush()
+            emptied = {node.name for node in self.work.cluster.topology.nodes if node.drained}
+            await self.flush(keep=emptied)
 
-    async def flush(self) -> None:
-        """Delete everything that is waiting, on all nodes at once."""
+    async def flush(self, *, keep: Collection[NodeName] = ()) -> None:
+        """Delete everything that is waiting, on all nodes at once, but for the nodes `keep`."""
         await self.work.publish()
-        batches, self.waiting = self.waiting, {}
+        batches = {key: steps for key, steps in self.waiting.items() if key[1] not in keep}
+        self.waiting = {key: steps for key, steps in self.waiting.items() if key not in batches}
         self._flushed = time.monotonic()
         await together(self._forget(node, steps) for (_, node), steps in batches.items())
 
@@ -76,23 +79,9 @@ async def forget_shards(work: Work, index: Index, node: NodeName, shards: Sequen
 
     A node that the topology no longer names is not asked. Raises the node's error when it does not do it.
     """
-    cluster = work.cluster
-    if node in cluster.fleet:
+    if node in work.cluster.fleet:
         await _delete(work, index, node, shards)
-    await cluster.store.forget(index, node, shards)
-    if node in cluster.fleet:
-        await _delete_empty_index(work, index, node)
-
-
-async def _has_index(work: Work, index: Index, node: NodeName) -> bool:
-    """Whether there is anything to delete: an emptied disk has no such index."""
-    try:
-        await work.cluster.fleet[node].index(index.uid)
-    except NodeRefusal as error:
-        if error.status != 404:
-            raise
-        return False
-    return True
+    await work.cluster.store.forget(index, node, shards)
 
 
 async def _delete(work: Work, index: Index, node: NodeName, shards: Sequence[ShardId]) -> None:
@@ -102,7 +91,7 @@ async def _delete(work: Work, index: Index, node: NodeName, shards: Sequence[Sha
         attempt = Attempt(cluster=work.cluster, index=index, client=work.cluster.fleet[node], nonce=new_nonce())
         gone = await work.cluster.store.begin_forgetting(index, node, shards, nonce=attempt.nonce)
         try:
-            if not gone or not await _has_index(work, index, node):
+            if not gone or await _drop_index(work, index, attempt):
                 return
             await attempt.delete_shards(gone)
             await work.unless_stopped(attempt.wait(timeout=work.retry_for * 10))
@@ -130,22 +119,35 @@ async def _mend_settings(work: Work, index: Index, node: NodeName) -> None:
         await work.unless_stopped(prepare_index(work.cluster, index, work.cluster.fleet[node]))
 
 
-async def _delete_empty_index(work: Work, index: Index, node: NodeName) -> None:
-    """Nothing of an index that has left a node altogether stays there. Writers are not held up by the node's queue:
-    whoever brings the index there again waits for this to end (`prepare_index`)."""
-    cluster = work.cluster
-    client = cluster.fleet[node]
+async def _drop_index(work: Work, index: Index, attempt: Attempt) -> bool:
+    """Delete the whole index where nothing stays of it, which costs the node next to nothing; whether it is gone.
+
+    Documents there that are in none of the shards stay: somebody has written them past the cluster. Whoever brings the
+    index to the node again waits for the deletion to end (`prepare_index`).
+    """
+    cluster, client = work.cluster, attempt.client
     try:
+        documents = (await client.stats(index.uid))["numberOfDocuments"]
         async with cluster.locks.order(index.uid):
             map = await cluster.reload(index.uid)
-            if node in map.nodes() or (await client.stats(index.uid))["numberOfDocuments"]:
-                return
-            answer = await client.write("DELETE", f"indexes/{segment(index.uid)}", timeout=cluster.patience.answer)
-        if isinstance(answer, Accepted):
-            await work.unless_stopped(client.wait_task(answer.task))
-        elif not isinstance(answer, Refused):
-            work.fences.doubt(node)
+            here = [replica for replica in map.replicas if replica.node == client.name]
+            if any(replica.state is not ReplicaState.LEAVING for replica in here):
+                return False
+            if documents and documents != await _count(client, index, [replica.shard for replica in here]):
+                return False
+            await attempt.drop_index()
+    except NodeRefusal as error:
+        if error.status != 404:
+            raise
+        return True  # an emptied disk has no such index
+    await work.unless_stopped(attempt.wait(timeout=work.retry_for * 10))
+    return True
+
+
+async def _count(client: NodeClient, index: Index, shards: Sequence[ShardId]) -> int:
+    """Documents of these shards on a node; 0 when it cannot tell them apart."""
+    try:
+        found = await client.fetch_documents(index.uid, {"filter": shard_filter(shards), "limit": 0})
     except NodeRefusal:
-        return  # it has no such index
-    except (MiroirError, Stopped):
-        return  # it was enqueued, or an empty index stays for the next run
+        return 0
+    return int(found["total"])

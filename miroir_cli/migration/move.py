@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from miroir_cli.errors import Locked, MiroirError, NodeRefusal, NodeUnavailable, ShardUnavailable, TemporaryError
 from miroir_cli.indexes.nodes import prepare_index, settings_of, wrong_settings
@@ -20,24 +20,30 @@ from miroir_cli.migration.side import Limit, Side, together
 from miroir_cli.model import IndexMap, Json, NodeName, ReplicaState
 from miroir_cli.replication.members import confirm
 from miroir_cli.replication.recover import recover
-from miroir_cli.replication.settle import settle, settle_until
+from miroir_cli.replication.settle import settle_until
 from miroir_cli.store.journal import MOVER_PREFIX, StepRecord, StepState
 
 if TYPE_CHECKING:
     from miroir_cli.migration.work import Work
     from miroir_cli.model import Index
+    from miroir_cli.store.journal import Mover
 
 FEW_KEYS: Final = 500
 MOST_KEYS: Final = 2000
 """Keys written since the last comparison: few enough to try to switch, and the most that are compared while writers
 wait."""
 
-SHORT_QUEUE: Final = 2.0
-LONGEST_QUEUE: Final = 30.0
-"""Seconds to wait for the writers' queue to be empty, and to be short, before they are held up."""
+LONGEST_QUIET: Final = 2.0
+"""Seconds to wait for a moment without writes on their way before writers are held up."""
 
 SEND_BYTES: Final = 2 << 20
 """Documents that differ are gathered to so many bytes: a node's batches cost the same however small they are."""
+
+QUICK_TRIES: Final = 5
+SHORT_TRIES: Final = 3
+LONGER_PAUSE: Final = 5
+"""Tries to switch in a quiet moment; then tries that hold writers up for `max_pause` at most; then it is up to so many
+times as long, for a move must come to its end even where nodes take seconds for every write."""
 
 RETRY_FIRST: Final = 0.2
 RETRY_LONGEST: Final = 10.0
@@ -110,7 +116,9 @@ class Move:
         await self._compare_all(copy)
         few = await self._catch_up(copy)
         await self._note(state=StepState.SWITCHING)
-        while not (few and await self._try_switch(copy)):
+        tries = 0
+        while not (few and await self._try_switch(copy, tries=tries)):
+            tries += few
             await self.work.breathe()
             few = await self._catch_up(copy)
         await self._switched()
@@ -169,7 +177,12 @@ class Move:
         if was is ReplicaState.SERVING:
             return None
         await settle_until(self.cluster, self.index, newest)
-        await target.wait_until_idle(top, timeout=self.work.retry_for * 10)
+        movers = (await self.cluster.store.pending(self.index.uid)).movers
+        await target.wait_until_idle(
+            top,
+            timeout=self.work.retry_for * 10,
+            matters=lambda task: not self._elsewhere(_nonce(task), movers),
+        )
         source = await self._source(limit)
         return Copy(attempt=attempt, target=target, source=source, limit=limit, settings=settings, mark=top)
 
@@ -244,7 +257,7 @@ class Move:
     async def _cut(self) -> int:
         """How far all is settled. The target's queue needs no waiting: what it held of this shard at the join has run,
         and since then only this attempt adds to it, which waits for what it has sent."""
-        await settle(self.cluster, self.index)
+        await self.work.settle(self.index)
         return (await self.cluster.store.pending(self.index.uid)).settled
 
     async def _mend(self, copy: Copy, keys: frozenset[str]) -> Difference:
@@ -313,14 +326,24 @@ class Move:
 
     # 5: switch
 
-    async def _try_switch(self, copy: Copy) -> bool:
-        """Hold the writers, compare what is left, and switch; False to let them go on and catch up first."""
-        await self._nearly_settled()
-        async with self.cluster.locks.order(self.index.uid):
+    async def _try_switch(self, copy: Copy, *, tries: int) -> bool:
+        """Hold the writers, compare what is left, and switch; False to let them go on and catch up first.
+
+        All that can be asked before is asked before. The first tries are for a moment in which nothing of this shard
+        is on its way, and hold nobody up for longer than it takes to see that there is none. Then writers are held
+        while the nodes get through with what they have sent: for longer than the run's `max_pause` only when that was
+        too short several times.
+        """
+        patient = tries >= QUICK_TRIES
+        await self._quiet()
+        await self._round(copy)
+        await self._require_settings(copy)
+        async with self.work.switching(self.index.uid), self.cluster.locks.order(self.index.uid):
             began = time.monotonic()
-            copy.limit.until = began + self.work.max_pause
+            longer = min(LONGER_PAUSE, max(1, tries - QUICK_TRIES - SHORT_TRIES + 1))
+            copy.limit.until = began + self.work.max_pause * longer
             try:
-                switched = await self._switch_locked(copy)
+                switched = await self._switch_locked(copy, patient=patient)
             except TimeoutError:
                 switched = False
             except NodeUnavailable:
@@ -335,34 +358,41 @@ class Move:
             await self._note(pause=held)
         return switched
 
-    async def _nearly_settled(self) -> None:
-        """Wait outside the lock until the nodes are through, or nearly, with the writers' queue; imports make way. Not
-        for ever: small writes may never let it run empty, and the lock is tried all the same."""
-        began = time.monotonic()
-        while (waited := time.monotonic() - began) < LONGEST_QUEUE:
+    async def _quiet(self) -> None:
+        """Wait outside the lock for a moment without writes of this shard on their way; imports make way. Not for long:
+        the lock is tried all the same."""
+        end = time.monotonic() + LONGEST_QUIET
+        while await self._on_their_way() and time.monotonic() < end:
             await self.work.breathe()
-            state = await settle(self.cluster, self.index)
-            if state.outstanding <= (0 if waited < SHORT_QUEUE else 2):
-                return
             await asyncio.sleep(POLL)
+            await self.work.settle(self.index)
 
-    async def _switch_locked(self, copy: Copy) -> bool:
+    async def _on_their_way(self) -> bool:
+        """Whether there are writes of the shard that are not settled. Those of other shards do not matter to it."""
+        pending = await self.cluster.store.pending(self.index.uid)
+        return any(self.step.shard in intent.shards for intent in pending.intents)
+
+    async def _switch_locked(self, copy: Copy, *, patient: bool) -> bool:
         await recover(self.cluster, self.index)
         newest = (await self.cluster.store.pending(self.index.uid)).newest
-        while (await settle(self.cluster, self.index)).settled < newest:
-            if copy.limit.passed:
+        while await self._on_their_way():
+            if copy.limit.passed or not patient:
                 return False
+            await self.work.settle(self.index)
             await asyncio.sleep(POLL)
         changes = await self.cluster.store.changes(self.index.uid, self.step.shard, above=copy.cut, most=MOST_KEYS)
         keys = changes.keys | copy.unsure
         if changes.sweep or len(keys) > MOST_KEYS:
             return False
-        while await self._mend(copy, keys):
+        if not patient and not await self._equal(copy, keys):
+            return False
+        while patient and await self._mend(copy, keys):
             if copy.limit.passed:
                 return False
         async with asyncio.timeout_at(copy.limit.until):
             base = await self._audit(copy)
-            await self._require_settings(copy)
+        if await settings_of(self.cluster, self.index) != copy.settings:
+            raise Spoilt(f"the settings of index `{self.index.uid}` were changed meanwhile")
         marked = await self.cluster.store.switch(
             self.index,
             self.step.shard,
@@ -377,10 +407,16 @@ class Move:
             raise Spoilt(f"shard {self.step.shard} changed while it was switched")
         return True
 
+    async def _equal(self, copy: Copy, keys: frozenset[str]) -> bool:
+        """Whether both sides have the same documents of these keys."""
+        for wanted in copy.source.key_pages(keys):
+            expected, found = await together([copy.source.documents(wanted), copy.target.documents(wanted)])
+            if compare(expected, found):
+                return False
+        return True
+
     async def _require_settings(self, copy: Copy) -> None:
-        """Make sure that the target has the settings of this moment: it gets no changes while it serves nothing."""
-        if await settings_of(self.cluster, self.index) != copy.settings:
-            raise Spoilt(f"the settings of index `{self.index.uid}` were changed meanwhile")
+        """Make sure that the target has the settings that it was given; the audit sees it if they are changed later."""
         wrong = await wrong_settings(self.cluster, self.index, copy.target.client)
         if wrong:
             raise Spoilt(f"node `{self.target}` has another `{wrong[0]}` than index `{self.index.uid}`")
@@ -401,14 +437,22 @@ class Move:
         own = await self.cluster.store.accounted(uid, self.target, above=known)
         movers = (await self.cluster.store.pending(uid)).movers
         for task in tasks:
-            metadata = str(task.get("customMetadata") or "")
-            nonce = metadata.removeprefix(MOVER_PREFIX) if metadata.startswith(MOVER_PREFIX) else None
-            other = movers.get(nonce) if nonce is not None else None
-            elsewhere = other is not None and self.step.shard not in other.shards
-            if not (nonce == copy.attempt.nonce or elsewhere or task["uid"] in own):
+            nonce = _nonce(task)
+            if not (nonce == copy.attempt.nonce or self._elsewhere(nonce, movers) or task["uid"] in own):
                 return known, int(task["uid"])
             known = int(task["uid"])
         return known, None
+
+    def _elsewhere(self, nonce: str | None, movers: Mapping[str, Mover]) -> bool:
+        """Whether it is the nonce of an attempt at other shards only."""
+        other = movers.get(nonce) if nonce is not None else None
+        return other is not None and self.step.shard not in other.shards
+
+
+def _nonce(task: Mapping[str, Any]) -> str | None:
+    """The nonce of the attempt that a task belongs to; None for tasks of others."""
+    metadata = str(task.get("customMetadata") or "")
+    return metadata.removeprefix(MOVER_PREFIX) if metadata.startswith(MOVER_PREFIX) else None
 
 
 async def undo(work: Work, index: Index, step: StepRecord) -> None:

@@ -210,6 +210,7 @@ class Runner:
         finally:
             listening.cancel()
             ending.cancel()
+            await self.work.end()
             await self.work.publish()
         return await asyncio.shield(self._end(began))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -116,17 +116,14 @@ class Side:
             start = page.get("next")
         return found
 
-    async def wait_until_idle(self, top: int, *, timeout: float) -> None:
-        """Wait until every task of the index up to `top` is final."""
+    async def wait_until_idle(
+        self, top: int, *, timeout: float, matters: Callable[[Mapping[str, Any]], bool] = lambda task: True
+    ) -> None:
+        """Wait until every task of the index up to `top` is final, but for those that do not matter."""
         pause = 0.02
         try:
             async with asyncio.timeout(timeout):
-                while True:
-                    page = await self.client.tasks(
-                        indexUids=self.index.uid, statuses="enqueued,processing", limit=1, reverse="true"
-                    )
-                    if not page["results"] or page["results"][0]["uid"] > top:
-                        return
+                while any(task["uid"] <= top and matters(task) for task in await self._unfinished()):
                     await asyncio.sleep(pause)
                     pause = min(pause * 1.5, 0.5)
         except TimeoutError:
@@ -135,3 +132,11 @@ class Side:
                 node=self.client.name,
                 sent=True,
             ) from None
+
+    async def _unfinished(self) -> list[dict[str, Any]]:
+        """The oldest of the index's tasks that are not final, as many as fit a page."""
+        page = await self.client.tasks(
+            indexUids=self.index.uid, statuses="enqueued,processing", limit=TASK_PAGE, reverse="true"
+        )
+        found: list[dict[str, Any]] = page["results"]
+        return found

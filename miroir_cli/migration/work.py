@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from miroir_cli.errors import TemporaryError
 from miroir_cli.replication.members import publish
+from miroir_cli.replication.settle import Settled, settle
 from miroir_cli.store.journal import RunRecord, StepRecord, Wanted
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.migration.fences import Fences
+    from miroir_cli.model import Index
 
 MAX_PAUSE: Final = 2.0
 """Seconds for which a switch may hold up writers."""
 
 MOST_BYTES: Final = 48 << 20
 """Bytes that a run has in the nodes' queues and in memory."""
+
+PUBLISH_EVERY: Final = 5.0
+"""Seconds after which a run copies the maps that it has changed to the nodes, if no writer had to do it before: each
+copy costs every node a batch, and on the way nothing but the newest is of use."""
 
 STOP_LIMIT: Final = 3.0
 """Seconds for which a wait goes on although the run is to stop: nodes that work are through with it by then."""
@@ -48,6 +54,7 @@ class Work:
     pauses: list[float] = field(default_factory=list)
     _unpublished: set[str] = field(default_factory=set)
     _turns: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    _looks: dict[str, asyncio.Future[Settled]] = field(default_factory=dict)
     _bytes: int = 0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _owed: float = 0.0
@@ -64,6 +71,21 @@ class Work:
     def turn(self, index: str, node: str) -> asyncio.Lock:
         """Held by the one step that brings an index to a node while others wait for the same."""
         return self._turns.setdefault((index, node), asyncio.Lock())
+
+    def switching(self, index: str) -> asyncio.Lock:
+        """Held by the one step of an index that is about to hold up its writers."""
+        return self._turns.setdefault((index, ""), asyncio.Lock())
+
+    async def settle(self, index: Index) -> None:
+        """Learn what the nodes made of the writes: one look for all steps that want one at the same time."""
+        look = self._looks.get(index.uid)
+        if look is None or look.done():
+            look = self._looks[index.uid] = asyncio.ensure_future(settle(self.cluster, index))
+        await asyncio.shield(look)
+
+    async def end(self) -> None:
+        """Wait for what is still on its way although nobody waits for it any more."""
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
 
     def moved(self, uid: str) -> None:
         """The map of an index has changed: it is copied to the nodes in a moment, once for several changes."""
@@ -138,9 +160,12 @@ class Work:
 
     async def listen(self, *, every: float = 0.5) -> None:
         """Follow what another shell wants, and have changed maps copied to the nodes, until cancelled."""
+        published = time.monotonic()
         while True:
             with suppress(TemporaryError):  # the state file may be busy: then the next time
-                await self.publish()
+                if time.monotonic() - published >= PUBLISH_EVERY:
+                    await self.publish()
+                    published = time.monotonic()
                 run = await self.cluster.store.run(self.run.id)
                 if run is not None:
                     self._follow(run)

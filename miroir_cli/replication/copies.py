@@ -48,16 +48,20 @@ def copy_document(record: ClusterRecord, map: IndexMap) -> dict[str, Any]:
         "settings": index.settings,
         "created_at": index.created_at,
         "placement": [[replica.shard, replica.node, replica.state.value, replica.since] for replica in map.replicas],
+        "deleted": False,
     }
 
 
 def tombstone_document(record: ClusterRecord, index: Index) -> dict[str, Any]:
+    """What takes the place of a copy. Both are written over what is there, key by key: nothing of it may stay."""
     return {
         "id": f"index-{index.uid}",
         "cluster_id": record.id,
         "epoch": record.epoch,
         "uid": index.uid,
         "incarnation": index.incarnation,
+        "settings": None,
+        "placement": None,
         "deleted": True,
     }
 

@@ -281,7 +281,10 @@ async def publish(
 
 
 async def _copy_to(cluster: Cluster, record: ClusterRecord, document: dict[str, Any], client: NodeClient) -> None:
-    """Give a node one copy or tombstone, unless it knows a newer state than this store; the epoch goes last."""
+    """Give a node one copy or tombstone with its epoch, unless it knows a newer state than this store.
+
+    Both go in one request of one kind, which is one batch of the node's: that costs the same however small it is.
+    """
     try:
         question = client.get_document(RESERVED_INDEX, MARKER)
         marker = await _in_time(client, question, limit=cluster.patience.answer)
@@ -291,10 +294,8 @@ async def _copy_to(cluster: Cluster, record: ClusterRecord, document: dict[str, 
     else:
         if int(marker.get("epoch", 0)) > await cluster.store.epoch():
             return
-    if not isinstance(await _put(client, [document]), Accepted):
-        return
-    await _put(client, [{"id": MARKER, "epoch": record.epoch}], method="PUT")
-    if document.get("deleted"):
+    answer = await _put(client, [document, {"id": MARKER, "epoch": record.epoch}], method="PUT")
+    if isinstance(answer, Accepted) and document["deleted"]:
         await _forget_old_tombstones(client)
 
 

@@ -118,20 +118,28 @@ REQUEST_FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("emptied", [True, False], ids=["all of a node", "some shards"])
 @pytest.mark.parametrize("fault", REQUEST_FAULTS)
-async def test_a_request_of_a_move_fails(tmp_path: Path, fault: str) -> None:
-    """First one that brings documents to the target, then the one that deletes them from the node that is left."""
-    with world_of(tmp_path, nodes=3, shards=1) as world:
+async def test_a_request_of_a_move_fails(tmp_path: Path, fault: str, *, emptied: bool) -> None:
+    """First one that brings documents to the target, then the one that deletes them from the node that is left: by
+    their shard, or with the whole index."""
+    with world_of(tmp_path, nodes=3, shards=1 if emptied else 4) as world:
+        if not emptied:
+            world.drain(1)
         async with world.cluster() as cluster:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index, each=6), 0), ledger)
-            who = drain_another(world, await cluster.reload(UID))
+            map = await cluster.reload(UID)
+        if emptied:
+            who = drain_another(world, map)
+        else:
+            world.drain()
+            who = {"leaving": 2, "target": 1}
         options = REQUEST_FAULTS[fault]
+        deletion = {"method": "DELETE", "path": "/books$"} if emptied else {"method": "POST", "path": "/delete$"}
         armed = [
             world.engine(who["target"]).faults.add(**{"method": "POST", "path": "/books/documents$", **options}),
-            world.engine(who["leaving"]).faults.add(
-                **{"method": "POST", "path": "/books/documents/delete$", **options}
-            ),
+            world.engine(who["leaving"]).faults.add(**{**deletion, **options}),
         ]
         async with world.cluster() as cluster:
             outcome = await run(cluster)

@@ -69,13 +69,14 @@ class World:
         name = NodeName(f"n{number}")
         self.edit(lambda document: document.add_node(Node(name=name, url=self.engines[name].url)))
 
-    def drain(self, number: int) -> None:
-        """Drain this node and no other."""
+    def drain(self, *numbers: int) -> None:
+        """Drain these nodes and no others."""
 
         def change(document: TopologyDocument) -> None:
             for node in self.topology.nodes:
                 document.change_node(node.name, drained=None)
-            document.change_node(f"n{number}", drained=True)
+            for number in numbers:
+                document.change_node(f"n{number}", drained=True)
 
         self.edit(change)
 

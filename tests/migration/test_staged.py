@@ -70,10 +70,10 @@ async def kill() -> None:
     process.die()
 
 
-async def drain(history: History, name: NodeName, *, max_pause: float = 2.0) -> None:
+async def drain(history: History, name: NodeName) -> None:
     """Move everything away from a node, in a process of its own."""
     history.topology = with_drained(history.topology, name, True)
-    options = RunOptions(max_pause=max_pause, retry_for=2.0)
+    options = RunOptions(retry_for=2.0)
     await Process(name="drain").run(rebalance(history.cluster("drain"), Change(title="drain"), options=options))
 
 
@@ -103,21 +103,14 @@ def test_what_is_written_while_the_mover_looks_at_the_log_is_not_forgotten(tmp_p
             await asyncio.wait([asyncio.create_task(put(history, writing))], timeout=0.5)
 
         async def begin() -> None:
-            """One write when the whole shard was compared, and then one when what that changed was mended."""
+            """One write when the whole shard was compared, and then one right after the look at what was written."""
             if await is_switching(history):
                 await put_another()
-                history.doors.after = {"changes": [hold_up, nothing, nothing, put_another]}
-
-        async def hold_up() -> None:
-            """The look of the first attempt to switch, which takes too long."""
-            await asyncio.sleep(0.5)
-
-        async def nothing() -> None:
-            """The looks of the first round of catching up."""
+                history.doors.after = {"changes": [put_another]}
 
         await put(history, adding_value(history.index, history.keys, history.next_value()))
         history.doors.after["save_step"] = [begin] * 9
-        await drain(history, holder(history), max_pause=0.05)
+        await drain(history, holder(history))
         assert len(left) == len(history.keys) - 2
 
     stage(tmp_path, course)

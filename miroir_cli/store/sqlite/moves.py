@@ -106,14 +106,14 @@ def switch(
     base: int,
 ) -> Marked | None:
     """The joining replica serves from now on, and the replaced one no longer (rule M5); None when something that the
-    comparison rests on has changed: the attempt, the source, or a write that is not settled."""
+    comparison rests on has changed: the attempt, the source, or a write of the shard that is not settled."""
     settled = require_active(db, index)
     row = _row(db, index, shard, node)
     if row is None or row[0] != ReplicaState.JOINING or row[2] != nonce:
         return None
     if source not in read_in_sync(db, index.uid).get(shard, frozenset()):
         return None
-    if settled != newest or newest_number(db, index, settled) != newest:
+    if newest_number(db, index, settled) != newest or _unsettled(db, index, shard, settled=settled):
         return None
     epoch = raise_epoch(db)
     db.execute(
@@ -125,6 +125,15 @@ def switch(
     _look_again(db, index, node, base=base)
     _forget_changes(db, index, shard)
     return Marked(epoch=epoch)
+
+
+def _unsettled(db: Database, index: Index, shard: ShardId, *, settled: int) -> bool:
+    """Whether a write of the shard has not ended. Those of other shards say nothing about it."""
+    rows = db.conn.execute(
+        "select shards from targets where uid = ? and incarnation = ? and n > ?",
+        [index.uid, index.incarnation, settled],
+    )
+    return any(shard in from_json(row[0]) for row in rows)
 
 
 def _look_again(db: Database, index: Index, node: NodeName, *, base: int) -> None:
