@@ -176,6 +176,15 @@ def test_the_commands_of_the_page_run(name: str, servers: list[str], tmp_path: P
         assert [node.name for node in load_topology(tmp_path / "miroir.toml").nodes] == ["n1", "n2", "n3", "n4"]
 
 
+def test_the_commands_about_vectors_run(servers: list[str], tmp_path: Path) -> None:
+    start = blocks(DOCS / "guides" / "quick-start.md", "bash")[0]
+    searches = blocks(DOCS / "guides" / "vectors.md", "bash")
+    done = run_script("\n".join([start, *searches]), servers, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    films = re.findall(r"^ *\d +(\w+)", done.stdout, re.M)
+    assert films == ["Stalker", "Solaris", "Playtime", "Lost"] * 2 + ["Stalker", "Playtime"], done.stdout
+
+
 @pytest.mark.timeout(150)  # six runs, each of which waits two seconds to be sure of its targets
 def test_the_commands_for_changing_the_cluster_run(servers: list[str], tmp_path: Path) -> None:
     changes = blocks(DOCS / "guides" / "changing-the-cluster.md", "bash")

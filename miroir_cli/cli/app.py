@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "get": "documents",
     "delete": "documents",
     "search": "search",
+    "similar": "similar",
     "explain": "search",
     "locate": "search",
     "state": "state",

@@ -12,7 +12,7 @@ import typer
 
 from miroir_cli.cli.console import Console, run
 from miroir_cli.cli.table import Column
-from miroir_cli.errors import PartialError
+from miroir_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
     from miroir_cli.search.explain import Explanation
@@ -34,6 +34,10 @@ class WhenPartial(StrEnum):
 Index = Annotated[str, typer.Argument(metavar="INDEX", help="The index.", show_default=False)]
 Query = Annotated[str | None, typer.Argument(metavar="QUERY", help="What to look for.", show_default=False)]
 Filter = Annotated[str | None, typer.Option("--filter", "-f", metavar="FILTER", help="A filter expression.")]
+Partial = Annotated[
+    WhenPartial | None,
+    typer.Option("--partial", help="What to do when shards do not answer (otherwise the topology file's)."),
+]
 Body = Annotated[
     str | None,
     typer.Option("--body", metavar="FILE", help="A search request as JSON (`-`: standard input); options go on top."),
@@ -73,11 +77,20 @@ def search(
     ranking_score_threshold: Annotated[
         float | None, typer.Option("--ranking-score-threshold", metavar="X", help="Only hits that score X or more.")
     ] = None,
-    body: Body = None,
-    partial: Annotated[
-        WhenPartial | None,
-        typer.Option("--partial", help="What to do when shards do not answer (otherwise the topology file's)."),
+    embedder: Annotated[
+        str | None,
+        typer.Option("--embedder", "-e", metavar="NAME", help="Rank by vectors too, those of this embedder."),
     ] = None,
+    semantic_ratio: Annotated[
+        float | None,
+        typer.Option("--semantic-ratio", metavar="X", help="What vectors count beside words: 0 to 1 (0.5)."),
+    ] = None,
+    vector: Annotated[
+        str | None,
+        typer.Option("--vector", metavar="X,Y", help="The vector to look for, where the embedder makes none of words."),
+    ] = None,
+    body: Body = None,
+    partial: Partial = None,
 ) -> None:
     """Search an index. `--json` prints the body that one Meilisearch would answer."""
 
@@ -101,7 +114,11 @@ def search(
             matchingStrategy=matching_strategy.value if matching_strategy else None,
             distinct=distinct,
             rankingScoreThreshold=ranking_score_threshold,
+            vector=numbers_of(vector),
         )
+        if embedder is not None or semantic_ratio is not None:
+            given = request_of(request.get("hybrid") or {}, embedder=embedder, semanticRatio=semantic_ratio)
+            request = {**request, "hybrid": given}
         if not console.json and sys.stdout.isatty():
             request = highlight_for_table(request)
         async with console.cluster() as cluster:
@@ -114,10 +131,7 @@ def search(
             lambda: show_hits(console, found, primary_key=primary_key, attributes=request.get("attributesToRetrieve")),
         )
         if found.get("partial"):
-            raise PartialError(
-                f"index `{index}`: the answer lacks shards {spans(found['missingShards']) or '(not known which)'}",
-                hint="run `miroir status` to see which nodes answer",
-            )
+            raise partial_error(index, found)
 
     run(ctx, command)
 
@@ -171,6 +185,24 @@ def locate(
         console.show(found, lambda: show_location(console, found))
 
     run(ctx, command)
+
+
+def partial_error(index: str, found: Mapping[str, Any]) -> PartialError:
+    """What to raise once a partial answer is shown."""
+    return PartialError(
+        f"index `{index}`: the answer lacks shards {spans(found['missingShards']) or '(not known which)'}",
+        hint="run `miroir status` to see which nodes answer",
+    )
+
+
+def numbers_of(text: str | None) -> list[float] | None:
+    """The numbers in `0.1,0.2` or `[0.1, 0.2]`. Raises `UsageError` for what is none."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
+    except ValueError as error:
+        raise UsageError(f"`--vector` is not a list of numbers: {error}", hint="write `--vector 0.1,0.2`") from None
 
 
 def names_of(text: str | None) -> list[str] | None:

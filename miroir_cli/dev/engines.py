@@ -24,6 +24,14 @@ INDEXING_MEMORY = "200MiB"
 share of that for every batch however small: half a second of processor time on a machine of 24 GiB."""
 
 
+EXACT_NEIGHBOURS = {
+    "MEILI_EXPERIMENTAL_HNSW_LINEAR_BELOW_RATIO": "1",
+    "MEILI_EXPERIMENTAL_HNSW_LINEAR_BELOW": str(2**32),
+}
+"""Variables that make a Meilisearch compare a vector with all others instead of looking along its graph, which misses
+some: only so do several nodes find together what one finds."""
+
+
 class EngineChoice(StrEnum):
     """What `--engine` takes."""
 
@@ -73,8 +81,8 @@ class Engine:
             (directory / "config.toml").write_text("# everything is said on the command line\n")
 
     def environ(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """The caller's environment without what would change the node (`MEILI_*`)."""
-        kept = {name: value for name, value in environ.items() if not name.startswith("MEILI_")}
+        """The caller's environment without what would change the node (`MEILI_*`), and with exact vector search."""
+        kept = {name: value for name, value in environ.items() if not name.startswith("MEILI_")} | EXACT_NEIGHBOURS
         if self.kind is EngineKind.EMBEDDED:
             kept["PYTHONPATH"] = os.pathsep.join([str(PACKAGE_ROOT), *filter(None, [environ.get("PYTHONPATH")])])
         return kept

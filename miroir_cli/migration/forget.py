@@ -85,12 +85,19 @@ async def forget_shards(work: Work, index: Index, node: NodeName, shards: Sequen
 
 
 async def _delete(work: Work, index: Index, node: NodeName, shards: Sequence[ShardId]) -> None:
-    """Have the deletion stored; a request without an answer is followed by another one under a new nonce."""
+    """Have the deletion stored; a request without an answer is followed by another one under a new nonce.
+
+    A replica that did not serve until it left may still get a late page of a mover that died, or a late write, behind
+    the deletion: its node is fenced first.
+    """
     pause, deadline = RETRY_FIRST, time.monotonic() + work.retry_for
     while True:
         attempt = Attempt(cluster=work.cluster, index=index, client=work.cluster.fleet[node], nonce=new_nonce())
         gone = await work.cluster.store.begin_forgetting(index, node, shards, nonce=attempt.nonce)
         try:
+            if not await work.cluster.store.served_until_they_left(index, node, gone):
+                for shard in gone:
+                    await work.fences.pass_(index, shard, node)
             if not gone or await _drop_index(work, index, attempt):
                 return
             await attempt.delete_shards(gone)

@@ -33,13 +33,13 @@ MOST_KEYS: Final = 2000
 """Keys written since the last comparison: few enough to try to switch, and the most that are compared while writers
 wait."""
 
-LONGEST_QUIET: Final = 2.0
+LONGEST_QUIET: Final = 1.0
 """Seconds to wait for a moment without writes on their way before writers are held up."""
 
 SEND_BYTES: Final = 2 << 20
 """Documents that differ are gathered to so many bytes: a node's batches cost the same however small they are."""
 
-QUICK_TRIES: Final = 5
+QUICK_TRIES: Final = 3
 SHORT_TRIES: Final = 3
 LONGER_PAUSE: Final = 5
 """Tries to switch in a quiet moment; then tries that hold writers up for `max_pause` at most; then it is up to so many

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from miroir_cli.migration.fences import Fences
     from miroir_cli.model import Index
 
-MAX_PAUSE: Final = 2.0
-"""Seconds for which a switch may hold up writers."""
+MAX_PAUSE: Final = 1.8
+"""Seconds for which a switch may hold up writers: what is in hand then still has to end within 2 s."""
 
 MOST_BYTES: Final = 48 << 20
 """Bytes that a run has in the nodes' queues and in memory."""

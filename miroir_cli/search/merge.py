@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import UsageError
 from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_answer, merge_facets, normalise
-from miroir_cli.search.rank import Hit, rank_keys
+from miroir_cli.search.rank import Hit, by_its_vector, rank_keys
+from miroir_cli.search.rescore import rescore
+from miroir_cli.search.semantics import settle_vectors
 from miroir_cli.search.view import show, values_of
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _PAGINATION = ("limit", "offset", "estimatedTotalHits", "hitsPerPage", "page", "totalPages", "totalHits")
 _FACETS = ("facetDistribution", "facetStats")
+SEMANTIC_HITS = "semanticHitCount"
 _ALL_VALUES = 2**62
 
 
@@ -42,6 +45,14 @@ class NodeAnswer:
         return int(self.body.get("totalHits", self.body.get("estimatedTotalHits", 0)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The hits of all nodes in order, as many as the window needs, and how many there are in all."""
+
+    hits: list[Hit]
+    total: int
+
+
 def merge(
     prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: Sequence[NodeAnswer] | None = None
 ) -> dict[str, Any]:
@@ -50,17 +61,24 @@ def merge(
     `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`).
     Raises `UsageError` when the answers cannot be merged exactly.
     """
+    return assemble(prepared, answers, rank(prepared, answers, index, counted=counted))
+
+
+def rank(
+    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: Sequence[NodeAnswer] | None = None
+) -> Ranking:
+    """The hits of the answers in the order of one node; raises as `merge` does."""
     ordered = sorted(answers, key=lambda answer: answer.shards)
     total = sum(answer.total for answer in ordered)
     hits = _ordered_hits(prepared, ordered, index, total)
+    if len(ordered) > 1 and prepared.scored:
+        rescore(hits)
     if prepared.distinct and len(ordered) > 1:
         hits, total = _distinct(prepared, ordered, hits, prepared.distinct)
-    window = prepared.window
-    hits = hits[: window.needed]
+    hits = hits[: prepared.window.needed]
     if counted is not None:
         total = _counted(counted, hits, prepared.distinct)
-    hits = hits[window.skip : window.skip + window.take]
-    return _assemble(prepared, ordered, hits=[show(hit, prepared.view) for hit in hits], total=total)
+    return Ranking(hits=hits, total=total)
 
 
 def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
@@ -159,21 +177,28 @@ def _values(parts: Sequence[FacetAnswer], attribute: str, rules: FacetRules) -> 
     return len(distribution.get(attribute, ()))
 
 
-def _assemble(prepared: Prepared, answers: Sequence[NodeAnswer], *, hits: list[Hit], total: int) -> dict[str, Any]:
+def assemble(prepared: Prepared, answers: Sequence[NodeAnswer], ranking: Ranking) -> dict[str, Any]:
     """The first node's body with everything replaced that is not its own affair; the keys keep their order."""
-    first = answers[0].body
+    ordered = sorted(answers, key=lambda answer: answer.shards)
+    window, view = prepared.window, prepared.view
+    hits = ranking.hits[window.skip : window.skip + window.take]
+    by_vector = sum(by_its_vector(hit) for hit in hits)
+    if view.vectors and view.displayed is not None:
+        settle_vectors(ranking.hits, view.displayed)
     body: dict[str, Any] = {}
-    for key, value in first.items():
+    for key, value in ordered[0].body.items():
         if key == "hits":
-            body[key] = hits
+            body[key] = [show(hit, view) for hit in hits]
         elif key == "processingTimeMs":
-            body[key] = max(_numbers(answers, key))
+            body[key] = max(_numbers(ordered, key))
         elif key in _PAGINATION:
-            body.update(prepared.window.totals(total))
+            body.update(window.totals(ranking.total))
+        elif key == SEMANTIC_HITS:
+            body[key] = by_vector
         elif key not in _FACETS:
             body[key] = value
         elif prepared.facets is not None:
-            _add_facets(body, answers, prepared.facets)
+            _add_facets(body, ordered, prepared.facets)
     return body
 
 

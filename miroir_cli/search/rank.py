@@ -23,6 +23,7 @@ Key = tuple[Any, ...]
 Column = list[Any]
 Detail = dict[str, Any] | None
 
+VECTOR_SORT = "vectorSort"
 _SKIPPED = "skipped"
 _NUMBER, _TEXT, _NOTHING = 0, 1, 2
 _KINDS: dict[type, int] = {int: _NUMBER, float: _NUMBER, str: _TEXT, type(None): _NOTHING}
@@ -38,7 +39,7 @@ def rank_keys(hits: Sequence[Hit], *, primary_key: str, candidates: int) -> list
     hide and for pinned hits.
     """
     details = [hit.get(DETAILS) or {} for hit in hits]
-    identities = [_identity(hit, primary_key) for hit in hits]
+    identities = [identity(hit, primary_key) for hit in hits]
     columns: list[Column] = []
     for name, _ in _rules(details):
         rule = geo_rule(name)
@@ -48,6 +49,11 @@ def rank_keys(hits: Sequence[Hit], *, primary_key: str, candidates: int) -> list
         else:
             columns.append(_distances(rule, hits, found, identities, columns, candidates))
     return list(zip(*columns, identities, strict=True))
+
+
+def by_its_vector(hit: Hit) -> bool:
+    """Whether a hit was ranked by its vector, or by having none."""
+    return VECTOR_SORT in (hit.get(DETAILS) or {})
 
 
 def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
@@ -86,6 +92,11 @@ def _sort_columns(found: Sequence[Detail], *, descending: bool) -> list[Column]:
     return [kinds, [0 if value is None else value for value in values]]
 
 
+def sort_key(name: str, value: float | str | None) -> Key:
+    """The key of a sort rule's value, the smaller the better; `name` is the rule as the details call it."""
+    return tuple(column[0] for column in _sort_columns([{"value": value}], descending=name.endswith(":desc")))
+
+
 def _reversed(value: float | str | None) -> float | bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").translate(_REVERSED) + b"\xff"
@@ -121,6 +132,12 @@ def _exactness(found: Sequence[Detail]) -> list[Column]:
     ]
 
 
+def _nearness(found: Sequence[Detail]) -> list[Column]:
+    """Documents without a vector come last."""
+    near = [detail["similarity"] if detail else None for detail in found]
+    return [[inf if similarity is None else -similarity for similarity in near]]
+
+
 _COUNTED: dict[str, Callable[[Sequence[Detail]], list[Column]]] = {
     "words": _words,
     "typo": _typos,
@@ -129,6 +146,7 @@ _COUNTED: dict[str, Callable[[Sequence[Detail]], list[Column]]] = {
     "attributeRank": _fraction,
     "wordPosition": _fraction,
     "exactness": _exactness,
+    VECTOR_SORT: _nearness,
 }
 
 
@@ -174,7 +192,8 @@ def _candidates(total: int, ranked_here: int, *, first_rule: bool) -> int:
     return ranked_here
 
 
-def _identity(hit: Hit, primary_key: str) -> Key:
+def identity(hit: Hit, primary_key: str) -> Key:
+    """A hit's primary key, comparable with those of other hits: numbers first."""
     value = hit.get(primary_key)
     if value is None and "." in primary_key:
         value = next(iter(values_of(hit, primary_key)), None)

@@ -15,6 +15,7 @@ from miroir_cli.errors import ReservedField, UsageError
 from miroir_cli.model import RESERVED_PREFIX, Index, Json, ShardId
 from miroir_cli.search.facets import FacetRules, facet_rules
 from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.search.semantics import semantics_of
 from miroir_cli.search.view import GEO, View, make_view
 from miroir_cli.search.window import GEO_MARGIN, Window, make_window, max_total_hits
 
@@ -22,8 +23,6 @@ GEO_SORT = re.compile(r"^\s*_geoPoint\(")
 _ORDERED_RULE = re.compile(r"^(.+):(asc|desc)$")
 
 _NOT_MERGED = {
-    "hybrid": "hybrid and semantic search",
-    "vector": "vector search",
     "media": "multimodal search",
     "personalize": "personalized search",
     "useNetwork": "Meilisearch's own network search",
@@ -57,6 +56,10 @@ class Prepared:
     counts_values: bool
     """Whether the distinct attribute is among the facets asked of the nodes only to count its values."""
     threshold: bool
+    scored: bool
+    """Whether scores are shown, or merged by: they are put on one base."""
+    semantic: bool
+    """Whether hits are ranked by vectors: every document that the filter keeps is one."""
     unmergeable: str | None
 
     def for_shards(self, shards: Iterable[ShardId]) -> dict[str, Any]:
@@ -65,23 +68,24 @@ class Prepared:
 
     def for_count(self, shards: Iterable[ShardId]) -> dict[str, Any]:
         """A body that only counts all that matches, whatever its score, and how often each distinct value occurs."""
-        kept = ("q", "matchingStrategy", "attributesToSearchOn", "locales")
+        kept = () if self.semantic else ("q", "matchingStrategy", "attributesToSearchOn", "locales")
         body = {key: self.body[key] for key in kept if key in self.body}
         facets = {"facets": [self.distinct]} if self.distinct else {}
         return {**body, **facets, "limit": 0, "filter": [*self.filters, shard_filter(shards)]}
 
 
-def prepare(request: Json, index: Index) -> Prepared | None:
+def prepare(request: Json, index: Index, *, scored: bool = False) -> Prepared | None:
     """Make a request ready; None when a part of it has a wrong type, which a node has to refuse in its own words.
 
+    `scored`: the nodes shall send scores although the client does not ask for them.
     Raises `ReservedField` for names of miroir's own and `UsageError` for what cannot be merged.
     """
     refuse(request)
     if not _well_typed(request):
         return None
     settings = index.settings
-    window = make_window(request, settings)
-    if window is None:
+    window, semantics = make_window(request, settings), semantics_of(request)
+    if window is None or semantics is None:
         return None
     distinct = request.get("distinct") or settings.get("distinctAttribute")
     by_distance = any(GEO_SORT.match(rule) for rule in request.get("sort") or ())
@@ -94,6 +98,8 @@ def prepare(request: Json, index: Index) -> Prepared | None:
         **window.for_nodes(more=GEO_MARGIN if by_distance else 0, at_most=max_total_hits(settings)),
         "showRankingScoreDetails": True,
     }
+    if scored:
+        body["showRankingScore"] = True
     if added:
         body["attributesToRetrieve"] = [*retrieved, *added]  # type: ignore[misc]
     if facets is not None:
@@ -114,6 +120,8 @@ def prepare(request: Json, index: Index) -> Prepared | None:
         distinct=distinct,
         counts_values=counts_values,
         threshold=request.get("rankingScoreThreshold") is not None,
+        scored=scored or bool(request.get("showRankingScore") or request.get("showRankingScoreDetails")),
+        semantic=semantics.kind != "keyword",
         unmergeable=_unmergeable(request, index, distinct, window),
     )
 
@@ -144,7 +152,8 @@ def _well_typed(request: Json) -> bool:
             return False
     if not isinstance(request.get("distinct"), str | None):
         return False
-    return all(isinstance(request.get(key, False), bool) for key in ("showRankingScore", "showRankingScoreDetails"))
+    flags = ("showRankingScore", "showRankingScoreDetails", "retrieveVectors")
+    return all(isinstance(request.get(key, False), bool) for key in flags)
 
 
 def _hidden_rule(request: Json, index: Index) -> str | None:

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import UsageError
-from miroir_cli.search.merge import merge, needs_count
-from miroir_cli.search.reading import Reader, SearchOptions, read
-from miroir_cli.search.request import prepare
+from miroir_cli.errors import NodeRefusal, ShardUnavailable, UsageError
+from miroir_cli.model import ShardId
+from miroir_cli.search.hybrid import (
+    by_vector_alone,
+    enough_by_vector,
+    good_enough,
+    merge_rankings,
+    searchable,
+    unmergeable,
+)
+from miroir_cli.search.merge import SEMANTIC_HITS, NodeAnswer, assemble, merge, needs_count, rank
+from miroir_cli.search.reading import Question, Reader, SearchOptions, read
+from miroir_cli.search.request import Prepared, prepare, refuse
+from miroir_cli.search.semantics import (
+    CANNOT_EMBED,
+    Semantics,
+    checking_request,
+    embedding_request,
+    keyword_request,
+    semantics_of,
+    vector_request,
+)
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Json, ShardId
+    from miroir_cli.model import Json
     from miroir_cli.node.client import NodeClient
+
+NOTHING: Mapping[str, dict[str, Any]] = MappingProxyType({})
 
 
 async def search(cluster: Cluster, uid: str, request: Json, *, options: SearchOptions | None = None) -> dict[str, Any]:
@@ -31,26 +54,117 @@ async def search(cluster: Cluster, uid: str, request: Json, *, options: SearchOp
 
 
 async def _search(reader: Reader, request: Json) -> dict[str, Any]:
-    prepared = prepare(request, reader.map.index)
+    refuse(request)
+    asked = semantics_of(request)
+    if asked is None:
+        raise await reader.let_a_node_refuse()
+    if asked.kind == "hybrid":
+        return await _hybrid(reader, request, asked)
+    if asked.kind == "semantic" and asked.vector is None:
+        shards = [ShardId(shard) for shard in range(reader.map.index.shards)]
+        vector = await _embed(reader, embedding_request(request, asked), shards)
+        request = vector_request(request, asked, vector or ())
+    prepared = await _prepared(reader, request)
+    answers, missing = await reader.ask(_put(reader, prepared))
+    if prepared.unmergeable and len(answers) > 1:
+        raise _not_exact(prepared.unmergeable)
+    counted = await _count(reader, prepared, answers) if needs_count(prepared, answers) else None
+    return marked(merge(prepared, answers, reader.map.index, counted=counted), missing)
+
+
+async def _hybrid(reader: Reader, request: Json, asked: Semantics) -> dict[str, Any]:
+    """A search by words and, unless what these find is good enough over all shards, by vectors."""
+    index = reader.map.index
+    words = await _prepared(reader, keyword_request(request), scored=True)
+    answers, missing = await reader.ask(_put(reader, words))
+    shards = [shard for answer in answers for shard in answer.shards]
+    if why := unmergeable(words, index.settings):
+        return marked(await _whole(reader, request, shards, why), missing)
+    counted = await _count(reader, words, answers) if needs_count(words, answers) else None
+    by_words = rank(words, answers, index, counted=counted)
+    vector = asked.vector
+    if good_enough(by_words.hits, wanted=words.window.needed, ratio=asked.ratio):
+        await _ask_one(reader, checking_request(request), shards)
+        vector = None
+    elif vector is None:
+        vector = await _embed(reader, embedding_request(request, asked), shards, may_fail=True)
+    if vector is None:
+        return marked({**assemble(words, answers, by_words), SEMANTIC_HITS: 0}, missing)
+    near = await _prepared(reader, vector_request(request, asked, vector), scored=True)
+    found = by_vector_alone(await reader.ask_all(_put(reader, near), shards))
+    by_vector = rank(near, found, index)
+    ranking = merge_rankings(by_vector, by_words, near, ratio=asked.ratio, searchable=searchable(index.settings))
+    if near.threshold and not near.window.pages and len(found) > 1 and enough_by_vector(by_vector, near):
+        ranking = replace(ranking, total=sum(answer.total for answer in await _count(reader, near, found)))
+    return marked(assemble(near, found, ranking), missing)
+
+
+async def _whole(reader: Reader, request: Json, shards: Sequence[ShardId], why: str) -> dict[str, Any]:
+    """What a node answers that has all of the shards. Raises `UsageError` saying `why` where several have them."""
+    prepared = await _prepared(reader, request)
+    answers = await reader.ask_all(_put(reader, prepared), shards)
+    if len(answers) > 1:
+        raise _not_exact(why)
+    return merge(prepared, answers, reader.map.index)
+
+
+async def _prepared(reader: Reader, request: Json, *, scored: bool = False) -> Prepared:
+    prepared = prepare(request, reader.map.index, scored=scored)
     if prepared is None:
         raise await reader.let_a_node_refuse()
+    return prepared
 
+
+def _put(reader: Reader, prepared: Prepared) -> Question:
     async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         return await client.search(reader.uid, prepared.for_shards(shards), timeout=reader.options.timeout)
+
+    return ask
+
+
+async def _count(reader: Reader, prepared: Prepared, answers: Sequence[NodeAnswer]) -> list[NodeAnswer]:
+    """What the shards that `answers` are about count apart."""
 
     async def count(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         return await client.search(reader.uid, prepared.for_count(shards), timeout=reader.options.timeout)
 
-    answers, missing = await reader.ask(ask)
-    if prepared.unmergeable and len(answers) > 1:
-        raise UsageError(
-            f"cannot be merged exactly over several nodes: {prepared.unmergeable}", hint="leave one of them out"
-        )
-    counted = None
-    if needs_count(prepared, answers):
-        counted = await reader.ask_all(count, [shard for answer in answers for shard in answer.shards])
-    body = merge(prepared, answers, reader.map.index, counted=counted)
-    if missing:
-        body["partial"] = True
-        body["missingShards"] = list(missing)
-    return body
+    return await reader.ask_all(count, [shard for answer in answers for shard in answer.shards])
+
+
+async def _ask_one(
+    reader: Reader, body: Json, shards: Sequence[ShardId], *, instead: Mapping[str, dict[str, Any]] = NOTHING
+) -> dict[str, Any]:
+    """The answer of the first node that has one. `instead`: answers that stand for refusals with a code."""
+
+    async def ask(client: NodeClient, _: tuple[ShardId, ...]) -> dict[str, Any]:
+        try:
+            return await client.search(reader.uid, body, timeout=reader.options.timeout)
+        except NodeRefusal as refusal:
+            if refusal.node_code in instead:
+                return instead[refusal.node_code]
+            raise
+
+    for shard in shards[:-1]:
+        try:
+            return (await reader.ask_all(ask, [shard]))[0].body
+        except ShardUnavailable:
+            continue
+    return (await reader.ask_all(ask, [shards[-1]]))[0].body
+
+
+async def _embed(
+    reader: Reader, body: Json, shards: Sequence[ShardId], *, may_fail: bool = False
+) -> list[float] | None:
+    """The vector of the query's text, made by one node so that all look for the same; None if it failed and may."""
+    instead = {CANNOT_EMBED: dict[str, Any]()} if may_fail else NOTHING
+    vector: list[float] | None = (await _ask_one(reader, body, shards, instead=instead)).get("queryVector")
+    return vector
+
+
+def _not_exact(what: str) -> UsageError:
+    return UsageError(f"cannot be merged exactly over several nodes: {what}", hint="leave one of them out")
+
+
+def marked(body: dict[str, Any], missing: Sequence[ShardId]) -> dict[str, Any]:
+    """The body, with the shards that it lacks."""
+    return {**body, "partial": True, "missingShards": list(missing)} if missing else body

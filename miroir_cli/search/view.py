@@ -39,6 +39,7 @@ class View:
     displayed: frozenset[str] | None = None
     score: bool = False
     details: bool = False
+    vectors: bool = False
     hidden_rule: str | None = None
     cuts: bool = False
     """Whether the nodes may send attributes beyond `attributes`, `formatted` or `displayed`."""
@@ -57,6 +58,7 @@ def make_view(request: Json, displayed: Iterable[str] | None, *, added: bool, hi
         displayed=shown,
         score=bool(request.get("showRankingScore")),
         details=bool(request.get("showRankingScoreDetails")),
+        vectors=bool(request.get("retrieveVectors")),
         hidden_rule=hidden_rule,
         cuts=added or shown is not None,
     )

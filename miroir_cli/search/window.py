@@ -54,7 +54,7 @@ def make_window(request: Json, settings: Json) -> Window | None:
     """The window of a request; None when one of its numbers is not one, which is for a node to say."""
     page, per_page = request.get("page"), request.get("hitsPerPage")
     limit, offset = request.get("limit", DEFAULT_LIMIT), request.get("offset", 0)
-    if not all(map(_is_size, (limit, offset, *(value for value in (page, per_page) if value is not None)))):
+    if not all(map(is_size, (limit, offset, *(value for value in (page, per_page) if value is not None)))):
         return None
     at_most = max_total_hits(settings)
     if page is None and per_page is None:
@@ -72,5 +72,6 @@ def make_window(request: Json, settings: Json) -> Window | None:
     )
 
 
-def _is_size(value: Any) -> bool:
+def is_size(value: Any) -> bool:
+    """Whether a JSON value is a count that Meilisearch takes."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _WORD

@@ -82,3 +82,9 @@ def test_variables_that_would_change_a_node_are_kept_from_it() -> None:
     environ = engine.environ({"MEILI_MASTER_KEY": "secret", "HOME": "/home/user"})
     assert "MEILI_MASTER_KEY" not in environ
     assert environ["HOME"] == "/home/user"
+
+
+def test_local_nodes_search_vectors_exactly() -> None:
+    environ = find_engine(EngineChoice.EMBEDDED, NO_BINARY).environ({"MEILI_EXPERIMENTAL_HNSW_LINEAR_BELOW_RATIO": "0"})
+    assert environ["MEILI_EXPERIMENTAL_HNSW_LINEAR_BELOW_RATIO"] == "1"
+    assert int(environ["MEILI_EXPERIMENTAL_HNSW_LINEAR_BELOW"]) > 10**9

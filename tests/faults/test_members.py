@@ -11,6 +11,7 @@ import pytest
 from miroir_cli.cluster import Cluster
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.errors import EpochStale, ForeignNode, NodeUnavailable
+from miroir_cli.indexes.catalog import delete_index
 from miroir_cli.model import NodeName, ReplicaState, ShardId
 from miroir_cli.replication.members import call_roll, publish
 from tests.faults.world import (
@@ -35,6 +36,31 @@ async def test_new_nodes_are_welcomed_once(tmp_path: Path) -> None:
             tops = [await client.top_task() for client in cluster.fleet.clients.values()]
             assert (await call_roll(cluster)).present == ("n1", "n2")
             assert [await client.top_task() for client in cluster.fleet.clients.values()] == tops
+
+
+async def test_a_copy_of_the_map_is_one_task_and_a_tombstone_leaves_nothing_of_it(tmp_path: Path) -> None:
+    with world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            index = await create(cluster, settings={"stopWords": ["the"]})
+            client = cluster.fleet[N1]
+            top = await client.top_task()
+            await publish(cluster, UID)
+            assert await client.top_task() == top + 1
+            await delete_index(cluster, UID)
+
+            async def is_buried() -> bool:
+                return bool((await client.get_document("_miroir", f"index-{UID}"))["deleted"])
+
+            await eventually(is_buried)
+            tombstone = await client.get_document("_miroir", f"index-{UID}")
+            assert (tombstone["incarnation"], tombstone["settings"]) == (index.incarnation, None)
+            await create(cluster)
+
+            async def is_back() -> bool:
+                copy = await client.get_document("_miroir", f"index-{UID}")
+                return copy["deleted"] is False and copy["incarnation"] > index.incarnation
+
+            await eventually(is_back)
 
 
 async def test_what_nodes_keep_of_the_state_is_not_for_searches(tmp_path: Path) -> None:

@@ -25,14 +25,8 @@ ROUNDS = {
         "before:TARGET/settings",
         "after:TARGET/settings",
     ],
-    "the deletion": ["before:LEAVING/documents/delete", "after:LEAVING/documents/delete", "after:begin_forgetting"],
-    "the end": [
-        "before:forget",
-        "after:forget",
-        "before:LEAVING/indexes/books",
-        "after:LEAVING/indexes/books",
-        "before:save_step*6",
-    ],
+    "the deletion": ["before:LEAVING/indexes/books", "after:LEAVING/indexes/books", "after:begin_forgetting"],
+    "the end": ["before:forget", "after:forget", "before:save_step*6"],
 }
 
 
@@ -149,7 +143,7 @@ CANCELS = [
         "before:save_step",
         "after:save_step",
     ),
-    *("before:TARGET/documents/delete", "after:TARGET/documents/delete", "before:forget", "after:forget"),
+    *("before:TARGET/indexes/books", "after:TARGET/indexes/books", "before:forget", "after:forget"),
     *("before:save_run", "after:save_run"),
 ]
 

@@ -20,6 +20,7 @@ from miroir_cli.errors import Interrupted
 from miroir_cli.migration.rebalance import control
 from miroir_cli.migration.run import RunOptions
 from miroir_cli.model import SHARD_FIELD, Node, ReplicaState, ShardId, spell_shard
+from miroir_cli.node.answers import Accepted
 from miroir_cli.store.journal import RunState, StepRecord, StepState, Wanted
 from tests.faults.moving import (
     FILTERABLE,
@@ -261,3 +262,65 @@ async def test_an_import_that_never_lets_a_queue_run_empty_does_not_stop_a_switc
 
 async def _has(cluster: Cluster, *, intents: int) -> bool:
     return len((await cluster.store.pending("books")).intents) >= intents
+
+
+@pytest.mark.parametrize("stranger", [False, True], ids=["", "but for a stranger's document"])
+async def test_a_node_that_is_emptied_loses_its_index_as_a_whole(tmp_path: Path, stranger: bool) -> None:
+    """Deleting documents one by one costs a node as much as indexing them."""
+    with world_of(tmp_path, nodes=3, shards=4, replicas=1) as world:
+        async with world.cluster() as cluster:
+            index, ledger = await create(cluster), Ledger()
+            await put(cluster, index, dict.fromkeys(keys_of_every_shard(index, each=3), 1), ledger)
+            if stranger:
+                body = msgspec.json.encode({"id": "stranger"})
+                answer = await cluster.fleet[N1].write("POST", "indexes/books/documents", content=body)
+                assert isinstance(answer, Accepted)
+                await cluster.fleet[N1].wait_task(answer.task)
+        world.drain(1)
+        async with world.cluster() as cluster:
+            await run(cluster)
+            tasks = (await cluster.fleet[N1].tasks(indexUids="books", limit=1000))["results"]
+            kinds = {task["type"] for task in tasks}
+            if stranger:
+                assert (await cluster.fleet[N1].stats("books"))["numberOfDocuments"] == 1
+                assert "indexDeletion" not in kinds
+            else:
+                await check_finished(world, cluster, index, ledger)
+                assert "documentDeletion" not in kinds
+                assert "indexDeletion" in kinds
+
+
+async def test_a_shard_that_joins_does_not_wait_for_what_others_copy(tmp_path: Path) -> None:
+    """All copies are in the target's queue at once, and it makes one batch of them."""
+    with world_of(tmp_path, nodes=1, spare=1, shards=6, replicas=1) as world:
+        async with world.cluster() as cluster:
+            index, ledger = await create(cluster), Ledger()
+            await put(cluster, index, dict.fromkeys(keys_of_every_shard(index, each=3), 1), ledger)
+        world.add(2)
+        addition = "documentAdditionOrUpdate"
+        world.engine(2).faults.add(Kind.DELAY_TASK, path="books", task_type=addition, seconds=1.0)
+        seen: dict[int, bool] = {}
+
+        async with world.cluster() as cluster:
+            joined: list[None] = []
+
+            async def noted(_: None, __: int, step: StepRecord, **___: object) -> None:
+                if step.state is StepState.COPYING and step.number not in seen:
+                    unfinished = await cluster.fleet[N2].tasks(
+                        indexUids="books", types=addition, statuses="enqueued,processing"
+                    )
+                    seen[step.number] = bool(unfinished["total"])
+
+            async def after_the_first_has_sent(*_: object, **__: object) -> None:
+                joined.append(None)
+                if len(joined) > 1:
+                    await eventually(has_additions)
+
+            async def has_additions() -> bool:
+                found = await cluster.fleet[N2].tasks(indexUids="books", types=addition)
+                return bool(found["total"])
+
+            hook(cluster, after_save_step=noted, before_join=after_the_first_has_sent)
+            await run(cluster)
+            await check_finished(world, cluster, index, ledger)
+        assert sorted(seen.values()) == [False, True, True], "the first found an empty queue"

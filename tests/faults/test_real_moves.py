@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -37,7 +38,7 @@ from tests.faults.world import N2, N3, UID, Ledger, World, create, eventually, p
 pytestmark = [*LIVE, pytest.mark.slow]
 
 N4 = NodeName("n4")
-DOCUMENTS = 2000
+DOCUMENTS = int(os.environ.get("MIROIR_MOVING_DOCUMENTS", "2000"))
 SHARDS = 8
 OPTIONS = RunOptions(retry_for=20.0, max_pause=1.0)
 
@@ -123,7 +124,7 @@ async def test_a_mover_that_is_killed_three_times_goes_on_beside_a_writer(tmp_pa
                 with killed_in_the_end(staged.world, *command) as process:
                     await eventually(lambda: is_at(cluster, process, moment), timeout=30)  # noqa: B023
             with killed_in_the_end(staged.world, *command) as process:
-                out, _ = await asyncio.to_thread(process.communicate, timeout=60)
+                out, _ = await asyncio.to_thread(process.communicate, timeout=50 + DOCUMENTS / 1000)
             assert process.returncode == 0
             assert json.loads(out)["state"] == "done"
         await staged.check()

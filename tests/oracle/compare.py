@@ -97,9 +97,53 @@ def known(query: Mapping[str, Any], expected: dict[str, Any], found: dict[str, A
         return "spelling of a facet value"
     if wrong.startswith("facet ") and _same_but_equal_counts(expected, found):
         return "order of equal facet counts"
+    if wrong.startswith("estimatedTotalHits") and "rankingScoreThreshold" in query and _looks_twice(query):
+        return "estimated total above a threshold"
+    if "hybrid" in query and _same_but_marks(expected, found):
+        return "marks in hits found by vectors"
     if wrong.startswith("scores:"):
         return "base of scores"
     return None
+
+
+def _same_but_marks(expected: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether the hits differ in nothing but what is marked in them."""
+    return bool(expected["hits"] != found["hits"] and _unmarked(expected["hits"]) == _unmarked(found["hits"]))
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("<em>", "").replace("</em>", "")
+    if isinstance(value, list):
+        return [_unmarked(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _unmarked(each) for key, each in value.items() if key != "_matchesPosition"}
+    return value
+
+
+def equally_near(expected: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether the hits, asked for with their details, differ, and only in the order of those that are shown equally
+    near, or in which of the farthest of them are shown."""
+    one, other = (list(map(_nearness, body["hits"])) for body in (expected, found))
+    keys = [[hit["id"] for hit in body["hits"]] for body in (expected, found)]
+    if one != other or keys[0] == keys[1]:
+        return False
+    groups = [
+        {near: {hit["id"] for hit in body["hits"] if _nearness(hit) == near} for near in one[:-1] if near != one[-1]}
+        for body in (expected, found)
+    ]
+    return groups[0] == groups[1]
+
+
+def _nearness(hit: dict[str, Any]) -> Any:
+    vector = hit["_rankingScoreDetails"].get("vectorSort")
+    return hit["_rankingScore"] if vector is None else vector["similarity"]
+
+
+def _looks_twice(query: Mapping[str, Any]) -> bool:
+    """Whether how many a node counts above a threshold depends on which hits it saw: by words and by vectors, or by
+    one value of a sort after the other."""
+    return bool("sort" in query or (query.get("q") and 0 < query.get("hybrid", {}).get("semanticRatio", 0) < 1))
 
 
 def _same_but_equal_counts(expected: dict[str, Any], found: dict[str, Any]) -> bool:

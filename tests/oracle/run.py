@@ -36,11 +36,11 @@ async def compare(world: World, tally: Tally, rng: random.Random, *, queries: in
     """Ask `queries` generated queries of both."""
     for _ in range(queries):
         query = make_query(rng, kinds)
-        single = await _answer(world.single.search(UID, query))
-        cluster = await _answer(search(world.cluster, UID, query))
+        single = await answer_of(world.single.search(UID, query))
+        cluster = await answer_of(search(world.cluster, UID, query))
         tally.asked += 1
         if isinstance(single, str) or isinstance(cluster, str):
-            _count_errors(tally, query, single, cluster)
+            count_errors(tally, query, single, cluster)
             continue
         wrong = difference(query, without_last_rule(query, single), cluster)
         if wrong and (name := known(query, single, cluster, wrong)):
@@ -49,7 +49,8 @@ async def compare(world: World, tally: Tally, rng: random.Random, *, queries: in
             tally.unnamed.append(f"{query}\n    {wrong}")
 
 
-async def _answer(asked: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | str:
+async def answer_of(asked: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] | str:
+    """The answer, or the words of the error."""
     try:
         return await asked
     except NodeRefusal as refusal:
@@ -58,7 +59,8 @@ async def _answer(asked: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any] 
         return error.message
 
 
-def _count_errors(tally: Tally, query: dict[str, Any], single: Any, cluster: Any) -> None:
+def count_errors(tally: Tally, query: dict[str, Any], single: Any, cluster: Any) -> None:
+    """Count answers of which one at least is an error."""
     if isinstance(cluster, str) and "cannot be merged exactly" in cluster:
         tally.named[REFUSED] += 1
     elif single != cluster:

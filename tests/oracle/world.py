@@ -20,7 +20,7 @@ import msgspec
 
 from miroir_cli.cluster import Cluster, TransportFactory, open_cluster
 from miroir_cli.dev.engine.testing import running_engine
-from miroir_cli.dev.engines import INDEXING_MEMORY
+from miroir_cli.dev.engines import EXACT_NEIGHBOURS, INDEXING_MEMORY
 from miroir_cli.documents.route import shard_of
 from miroir_cli.indexes.catalog import create_index, plan_index
 from miroir_cli.model import SHARD_FIELD, Json, Node, NodeName, spell_shard
@@ -44,8 +44,8 @@ def embedded_nodes(folder: Path, count: int) -> Iterator[list[str]]:
 
 
 @contextmanager
-def real_nodes(binary: str, count: int) -> Iterator[list[str]]:
-    """The urls of `count` Meilisearch servers in folders of their own, ended afterwards."""
+def real_nodes(binary: str, count: int, **environ: str) -> Iterator[list[str]]:
+    """The urls of `count` Meilisearch servers in folders of their own, ended afterwards; `environ`: more variables."""
     with tempfile.TemporaryDirectory(prefix="miroir-oracle-") as folder, ExitStack() as stack:
         urls = []
         for number in range(count):
@@ -57,6 +57,7 @@ def real_nodes(binary: str, count: int) -> Iterator[list[str]]:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd=folder,
+                env={**os.environ, **EXACT_NEIGHBOURS, **environ},
             )  # fmt: skip
             stack.callback(_end, process)
             urls.append(f"http://127.0.0.1:{port}")

@@ -68,7 +68,7 @@ def test_names_of_miroirs_own_are_refused(request_: dict[str, Any]) -> None:
         prepare(request_, books())
 
 
-@pytest.mark.parametrize("key", ["hybrid", "vector", "media", "personalize", "useNetwork"])
+@pytest.mark.parametrize("key", ["media", "personalize", "useNetwork"])
 def test_what_cannot_be_merged_yet_is_refused_by_name(key: str) -> None:
     with pytest.raises(UsageError, match=key):
         prepare({key: {"embedder": "x"}}, books())
@@ -77,7 +77,15 @@ def test_what_cannot_be_merged_yet_is_refused_by_name(key: str) -> None:
 
 @pytest.mark.parametrize(
     "request_",
-    [{"limit": "5"}, {"sort": "a:asc"}, {"facets": [1]}, {"distinct": 4}, {"showRankingScore": 1}, {"page": -1}],
+    [
+        {"limit": "5"},
+        {"sort": "a:asc"},
+        {"facets": [1]},
+        {"distinct": 4},
+        {"showRankingScore": 1},
+        {"page": -1},
+        {"vector": [1]},
+    ],
 )
 def test_wrong_types_are_left_to_a_node(request_: dict[str, Any]) -> None:
     assert prepare(request_, books()) is None

@@ -177,8 +177,8 @@ async def test_what_cannot_be_asked_is_refused_before_any_node_is(tmp_path: Path
             engine.stop()
         with pytest.raises(ReservedField):
             await search(nodes.cluster, UID, {"filter": "_miroir_shard EXISTS"})
-        with pytest.raises(UsageError, match="vector"):
-            await search(nodes.cluster, UID, {"vector": [1.0]})
+        with pytest.raises(UsageError, match="media"):
+            await search(nodes.cluster, UID, {"media": {"image": "x"}})
         with pytest.raises(IndexNotFound):
             await search(nodes.cluster, "nothing", {})
 

@@ -232,9 +232,41 @@ async def test_a_run_is_kept_with_its_steps_and_who_did_what(tmp_path: Path) -> 
         ]
 
 
+@pytest.mark.parametrize(("shard", "switches"), [(ZERO, False), (ONE, True)], ids=["the same", "another"])
+async def test_a_write_on_its_way_keeps_its_shard_from_switching_and_no_other(
+    tmp_path: Path, shard: ShardId, switches: bool
+) -> None:
+    async with opened(tmp_path) as (store, map):
+        await store.join(map.index, ZERO, C, nonce="n", top=7)
+        await store.open_intent(
+            map.index,
+            kind=WriteKind.ADD,
+            documents={shard: 1},
+            nonce="x",
+            min_in_sync=1,
+            owner="test",
+            keys=lambda shard: ["key"],
+        )
+        newest = (await store.pending("books")).newest
+        assert (await switch(store, map.index, newest=newest) is not None) == switches
+
+
 def test_every_state_of_runs_and_steps_is_one_that_somebody_comes_to() -> None:
     """Nothing else is in any state file, and nobody has to think of what cannot be."""
     source = "".join(path.read_text() for path in (ROOT / "miroir_cli" / "migration").glob("*.py"))
     for states in (RunState, StepState):
         for state in states:
             assert f"{states.__name__}.{state.name}" in source, state
+
+
+async def test_whether_replicas_served_until_they_left_is_known(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (store, map):
+        await store.leave(map.index, ZERO, B, keep=1)
+        assert await store.served_until_they_left(map.index, B, [ZERO, ONE])
+        await store.mark("books", {B: [ONE]}, state=ReplicaState.STALE)
+        await store.leave(map.index, ONE, B, keep=1)
+        assert not await store.served_until_they_left(map.index, B, [ZERO, ONE])
+        await store.join(map.index, ZERO, C, nonce="n", top=7)
+        await store.unjoin(map.index, ZERO, C)
+        assert await state_of(store, ZERO, C) is ReplicaState.LEAVING
+        assert not await store.served_until_they_left(map.index, C, [ZERO])

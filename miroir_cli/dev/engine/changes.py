@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import vectors
 from .errors import EngineError
 from .index import Change, encode
 
@@ -107,13 +108,6 @@ def _check_geo(uid: str, id_: str, document: dict[str, Any]) -> None:
     raise EngineError("invalid_document_geo_field", f"Index `{uid}`: {message}")
 
 
-def _check_vectors(uid: str, document: dict[str, Any]) -> None:
-    vectors = document.get("_vectors")
-    if vectors is not None and not isinstance(vectors, dict):
-        shown = encode(vectors).decode()
-        raise EngineError("internal", f"Index `{uid}`: invalid type: `{shown}`, expected a map at line 1 column 1")
-
-
 def collect(index: Index, incoming: Incoming) -> tuple[int, list[Change]]:
     """Return the number of distinct ids sent and the changes; new documents get numbers here.
 
@@ -130,7 +124,7 @@ def collect(index: Index, incoming: Incoming) -> tuple[int, list[Change]]:
             base = index.document(index.numbers[id_]) if id_ in index.numbers else {}
         result[id_] = {**base, **document}
     for id_, document in result.items():
-        _check_vectors(index.uid, document)
+        result[id_] = vectors.kept(index, id_, document)
         if index.settings.geo:
             _check_geo(index.uid, id_, document)
     changes = []

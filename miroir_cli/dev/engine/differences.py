@@ -8,8 +8,8 @@ DIFFERENCES = MappingProxyType(
     {
         "engine-name": '`/version` of the embedded node says `"engine": "miroir-embedded"`.',
         "unsupported-is-501": (
-            "What Meilisearch can do and the embedded node cannot (vectors, federation, `frequency`, dumps, ...) is"
-            " refused with status 501 and code `miroir_not_supported`."
+            "What Meilisearch can do and the embedded node cannot (embedders that ask a model, federation, `frequency`,"
+            " dumps, ...) is refused with status 501 and code `miroir_not_supported`."
         ),
         "document-that-is-no-object": (
             "An array with a number in it instead of a document is `malformed_payload`, status 400; Meilisearch says"

@@ -14,6 +14,7 @@ from .payloads import CSV, JSON, NDJSON, packed
 from .shape import select
 from .sorting import parse_sort, sorted_numbers
 from .tasks import DELETION, DOCUMENTS
+from .vectors import shown as shown_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,7 +140,7 @@ def shown_document(index: Index, number: int, values: Mapping[str, Any]) -> Any:
     document = index.document(number)
     vectors = document.pop("_vectors", None)
     if values.get("retrieveVectors"):
-        document["_vectors"] = vectors or {}
+        document["_vectors"] = shown_vectors(index, vectors)
     return document if fields is None or "*" in fields else select(document, fields)
 
 

@@ -15,6 +15,8 @@ from .attributes import is_listed, is_under, matches_pattern
 from .facets import Facets
 from .fields import MATCH, NO_MATCH, PARENT, FacetValues, facet_values, names
 from .settings import Settings
+from .vectors import FIELD as VECTORS
+from .vectors import Store, plain
 from .words import Words, document_words
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Index:
         self.distribution: dict[str, int] = {}
         self.facets = Facets()
         self.words = Words()
+        self.vectors = Store()
         self.points: dict[int, tuple[float, float]] = {}
         self._free: list[int] = []
         self._next = 0
@@ -123,7 +126,7 @@ class Index:
         """Remove every document; known field names stay known."""
         self.bodies, self.ids, self.numbers = {}, {}, {}
         self.universe, self.distribution = 0, {}
-        self.facets, self.words, self.points = Facets(), Words(), {}
+        self.facets, self.words, self.vectors, self.points = Facets(), Words(), Store(), {}
         self._free, self._next = [], 0
         self._selections = {"facet": {}, "word": {}}
 
@@ -153,7 +156,9 @@ class Index:
         cache = self._selections["facet"]
         if field not in cache:
             settings = self.settings
-            if settings.is_faceted(field):
+            if field == VECTORS:
+                cache[field] = NO_MATCH
+            elif settings.is_faceted(field):
                 cache[field] = MATCH
             else:
                 cache[field] = PARENT if self._is_parent_of_facets(field) else NO_MATCH
@@ -175,7 +180,9 @@ class Index:
         cache = self._selections["word"]
         if field not in cache:
             listed = self.settings.searchable
-            if listed is None or is_listed(field, listed):
+            if field == VECTORS:
+                cache[field] = NO_MATCH
+            elif listed is None or is_listed(field, listed):
                 cache[field] = MATCH
             else:
                 cache[field] = PARENT if any(is_under(name, field) for name in listed) else NO_MATCH
@@ -240,8 +247,9 @@ class Index:
         gone: list[int] = []
         come: list[int] = []
         for change in prepared.changes:
-            for name in change.old or ():
+            for name in plain(change.old or {}):
                 self.distribution[name] -= 1
+            self.vectors.remove(change.number)
             if change.new is None:
                 gone.append(change.number)
                 del self.bodies[change.number], self.ids[change.number], self.numbers[change.id]
@@ -250,9 +258,10 @@ class Index:
             self.bodies[change.number] = change.body
             self.ids[change.number] = change.id
             self.numbers[change.id] = change.number
-            for name in change.new:
+            for name in plain(change.new):
                 self.distribution[name] = self.distribution.get(name, 0) + 1
-            self.fields.update(names(change.new))
+            self.fields.update(change.new, names(plain(change.new)))
+            self.vectors.add(change.number, change.new, self.settings["embedders"])
         if gone:
             self.universe &= ~bits.from_numbers(gone, max(gone) + 1)
             self.release(gone)

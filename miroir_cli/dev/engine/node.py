@@ -29,6 +29,7 @@ from .tasks import (
     Task,
     timestamp,
 )
+from .vectors import with_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -186,8 +187,11 @@ class Node:
         changes: dict[str, Any] = task.order["settings"]
         current = {} if task.order.get("reset") else index.settings.values
         settings = Settings(merged(current, changes))
+        bodies = with_vectors(index, settings["embedders"])
         with self.lock, self.store.transaction():
             if settings.values != index.settings.values:
+                index.bodies.update(bodies)
+                self.store.put_documents(index.uid, ((n, index.ids[n], body) for n, body in bodies.items()))
                 index.replace_settings(settings)
             index.updated_at = timestamp()
             self.indexes[index.uid] = index

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import EngineError, not_supported
+from .vectors import single
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +95,15 @@ SEARCH_KINDS: dict[str, Kinds] = {
     "attributesToSearchOn": "strs", "rankingScoreThreshold": "float", "locales": "any",
     "vector": "any", "media": "any", "hybrid": "any", "personalize": "any",
 }  # fmt: skip
-_REFUSED = ("vector", "media", "hybrid", "personalize", "locales", "useNetwork", "showPerformanceDetails")
+_REFUSED = ("media", "personalize", "locales", "useNetwork", "showPerformanceDetails")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hybrid:
+    """How much the vectors count beside the words: 0 not at all, 1 alone."""
+
+    embedder: str
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +133,8 @@ class SearchRequest:
     matching_strategy: str = "last"
     attributes_to_search_on: list[str] | None = None
     ranking_score_threshold: float | None = None
+    vector: list[float] | None = None
+    hybrid: Hybrid | None = None
 
     @property
     def is_finite(self) -> bool:
@@ -147,4 +158,82 @@ def search_request(values: Mapping[str, Any]) -> SearchRequest:
     if threshold is not None and not 0 <= threshold <= 1:
         message = "Invalid value at `.rankingScoreThreshold`: the value should be between `0.0` and `1.0`"
         raise EngineError("invalid_search_ranking_score_threshold", message)
+    if "hybrid" in taken:
+        taken["hybrid"] = _hybrid(taken["hybrid"])
+    if "vector" in taken:
+        _check_vector(taken["vector"])
+        if "hybrid" not in taken:
+            message = "Invalid request: missing `hybrid` parameter when `vector` or `media` are present."
+            raise EngineError("missing_search_hybrid", message)
     return SearchRequest(**{snake(name): value for name, value in taken.items()})
+
+
+def _hybrid(value: Any) -> Hybrid:
+    code = "invalid_search_hybrid_query"
+    if not isinstance(value, dict):
+        raise EngineError(code, "Invalid value type at `.hybrid`: expected an object")
+    if unknown := [name for name in value if name not in ("semanticRatio", "embedder")]:
+        message = f"Unknown field `{unknown[0]}` inside `.hybrid`: expected one of `semanticRatio`, `embedder`"
+        raise EngineError(code, message)
+    if "embedder" not in value:
+        raise EngineError(code, "Missing field `embedder` inside `.hybrid`")
+    if not isinstance(value["embedder"], str):
+        message = "Invalid value type at `.hybrid.embedder`: expected a string"
+        raise EngineError("invalid_search_embedder", message)
+    ratio = value.get("semanticRatio", 0.5)
+    if not _fits(ratio, "float"):
+        message = "Invalid value type at `.hybrid.semanticRatio`: expected a number"
+        raise EngineError("invalid_search_semantic_ratio", message)
+    if not 0 <= ratio <= 1:
+        wanted = "the value of `semanticRatio` is invalid, expected a float between `0.0` and `1.0`."
+        raise EngineError("invalid_search_semantic_ratio", f"Invalid value at `.hybrid.semanticRatio`: {wanted}")
+    return Hybrid(embedder=value["embedder"], ratio=single(ratio))
+
+
+def _check_vector(value: Any) -> None:
+    if not isinstance(value, list):
+        raise EngineError("invalid_search_vector", "Invalid value type at `.vector`: expected an array")
+    for place, number in enumerate(value):
+        if not _fits(number, "float"):
+            message = f"Invalid value type at `.vector[{place}]`: expected a number"
+            raise EngineError("invalid_search_vector", message)
+
+
+SIMILAR_KINDS: dict[str, Kinds] = {
+    "id": "any", "offset": "int", "limit": "int", "filter": "any", "embedder": "str", "attributesToRetrieve": "strs",
+    "retrieveVectors": "bool", "showRankingScore": "bool", "showRankingScoreDetails": "bool",
+    "showPerformanceDetails": "bool", "rankingScoreThreshold": "float",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimilarRequest:
+    """A search for what is like a document, as asked, with Meilisearch's defaults."""
+
+    id: Any
+    embedder: str
+    offset: int = 0
+    limit: int = 20
+    filter: Any = None
+    attributes_to_retrieve: list[str] | None = None
+    retrieve_vectors: bool = False
+    show_ranking_score: bool = False
+    show_ranking_score_details: bool = False
+    ranking_score_threshold: float | None = None
+
+
+def similar_request(values: Mapping[str, Any]) -> SimilarRequest:
+    """Check the body of a search for similar documents."""
+    taken = take(values, SIMILAR_KINDS, "similar")
+    for name in ("id", "embedder"):
+        if name not in values:
+            raise EngineError("bad_request", f"Missing field `{name}`")
+    if taken.pop("showPerformanceDetails", False):
+        raise not_supported("The parameter `showPerformanceDetails`")
+    threshold = taken.get("rankingScoreThreshold")
+    if threshold is not None and not 0 <= threshold <= 1:
+        wanted = "the value of `rankingScoreThreshold` is invalid, expected a float between `0.0` and `1.0`."
+        code = "invalid_similar_ranking_score_threshold"
+        raise EngineError(code, f"Invalid value at `.rankingScoreThreshold`: {wanted}")
+    taken.setdefault("id", None)
+    return SimilarRequest(**{snake(name): value for name, value in taken.items()})

@@ -22,7 +22,7 @@ from .rules import (
     sort_buckets,
     typo_buckets,
 )
-from .score import Attribute, AttributePosition, AttributeRank, Position, WordsDetail, global_score
+from .score import Attribute, AttributePosition, AttributeRank, Position, VectorSort, WordsDetail, global_score
 from .sorting import SortRule
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     Rule = Callable[[State, int], Iterator[Bucket]]
 
 
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Rank by nearness to a vector instead of by words."""
+
+    embedder: str
+    vector: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a ranking is asked for; `exhaustive` counts every document against the threshold."""
@@ -45,6 +53,7 @@ class Wanted:
     distinct: str | None = None
     threshold: float | None = None
     exhaustive: bool = False
+    near: Near | None = None
 
 
 @dataclass(slots=True)
@@ -211,6 +220,10 @@ def _rules(index: Index, query: Query, derived: Sequence[Derived], wanted: Wante
         elif ":" in name:
             field_name, _, direction = name.rpartition(":")
             sort_rule(SortRule(field=field_name, ascending=direction == "asc"))
+        elif wanted.near is not None:
+            if "near" not in seen:
+                seen.add("near")
+                rules.append(_near_rule(index, wanted.near))
         elif relevancy:
             if name != "words" and "words" not in seen:
                 seen.add("words")
@@ -219,6 +232,14 @@ def _rules(index: Index, query: Query, derived: Sequence[Derived], wanted: Wante
                 seen.add(name)
                 makers[name]()
     return rules
+
+
+def _near_rule(index: Index, near: Near) -> Rule:
+    def rule(_before: State, universe: int) -> Iterator[Bucket]:
+        for found in index.vectors.neighbours(near.embedder, near.vector, universe):
+            yield VectorSort(found.similarity), [], found.documents
+
+    return rule
 
 
 class _Walk:
@@ -272,8 +293,8 @@ class _Walk:
 
 
 def rank(index: Index, query: Query, universe: int, scope: Scope, wanted: Wanted) -> Ranked:
-    """Order the documents of a universe that match a query."""
-    candidates, derived = matching(index, query, scope, universe, wanted.strategy)
+    """Order the documents of a universe that match a query; all of them, when ranked by a vector."""
+    candidates, derived = (universe, []) if wanted.near else matching(index, query, scope, universe, wanted.strategy)
     state: State = []
     if derived and wanted.strategy == "all":
         state = first_come(_paths(derived, query.terms, candidates))

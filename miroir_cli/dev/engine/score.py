@@ -129,14 +129,37 @@ class GeoSort:
     metres: float | None
 
 
-Detail = (
-    WordsDetail | Typo | Proximity | AttributeRank | Attribute | Position | ExactAttribute | ExactWords | Sort | GeoSort
-)
+@dataclass(frozen=True, slots=True)
+class VectorSort:
+    """How near the vectors are, from 0 to 1; None without a vector."""
+
+    similarity: float | None
+
+
+Ranking = WordsDetail | Typo | Proximity | AttributeRank | Attribute | Position | ExactAttribute | ExactWords
+Detail = Ranking | Sort | GeoSort | VectorSort
 
 
 def global_score(details: Sequence[Detail]) -> float:
-    """Return the ranking score: sorting rules do not count."""
-    return combined(detail.rank() for detail in details if not isinstance(detail, (Sort, GeoSort)))
+    """Return the ranking score: sorting rules do not count, and nearness of vectors is all that counts."""
+    for detail in details:
+        if isinstance(detail, VectorSort):
+            return detail.similarity or 0.0
+    return combined(detail.rank() for detail in details if not isinstance(detail, (Sort, GeoSort, VectorSort)))
+
+
+def groups(details: Sequence[Detail]) -> list[float | Sort | GeoSort]:
+    """What hits of two kinds are compared by: each run of ranking rules as one score, and what stands between."""
+    found: list[float | Sort | GeoSort] = []
+    run: list[Rank] = []
+    for detail in details:
+        if isinstance(detail, (Sort, GeoSort, VectorSort)):
+            found += [combined(run)] if run else []
+            run = []
+            found.append((detail.similarity or 0.0) if isinstance(detail, VectorSort) else detail)
+        else:
+            run.append(detail.rank())
+    return [*found, combined(run)] if run else found
 
 
 def shown(details: Sequence[Detail]) -> dict[str, Any]:
@@ -186,6 +209,8 @@ def _entry(detail: Detail, order: int) -> tuple[str, dict[str, Any]]:
         name = f"_geoPoint({lat}, {lng}):{_direction(detail.ascending)}"
         point = detail.point and {"lat": detail.point[0], "lng": detail.point[1]}
         return name, {"value": point, "distance": detail.metres}
+    if isinstance(detail, VectorSort):
+        return "vectorSort", {"similarity": detail.similarity}
     if isinstance(detail, Attribute):
         return "attribute", {"attributeRankingOrderScore": detail.place.score}
     names = {Proximity: "proximity", AttributeRank: "attributeRank", Position: "wordPosition"}

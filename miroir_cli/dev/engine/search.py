@@ -11,17 +11,25 @@ from . import facet_counts, filters
 from .errors import EngineError
 from .geo import distance
 from .matches import Matcher, formatted
-from .query import read_query
+from .query import Query, read_query
 from .ranking import Ranked, Wanted, field_scope, rank
-from .score import global_score, shown
+from .score import VectorSort, global_score, shown
+from .semantic import cannot_embed, check, good_enough, kind_of, merged, near
 from .shape import select
 from .sorting import SortRule, parse_sort
+from .vectors import FIELD as VECTORS
+from .vectors import are_hidden
+from .vectors import shown as shown_vectors
 
 if TYPE_CHECKING:
     from .index import Index
-    from .parameters import SearchRequest
-    from .query import Query
+    from .parameters import SearchRequest, SimilarRequest
+    from .ranking import Near
     from .score import Detail
+    from .semantic import Kind
+
+
+_WITHOUT_WORDS = Query(terms=(), glued=(), negative_words=(), negative_phrases=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +49,17 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
     checked = _check(index, request)
     skip, take = _window(request)
     limit = min(skip + take, index.settings["pagination"]["maxTotalHits"])
-    ranked = _ranked(index, checked, limit)
+    kind = kind_of(request)
+    ranked, by_vector = _found(index, checked, kind, limit)
     page = ranked.hits[skip : skip + take]
-    matcher = Matcher(index, checked.query, field_scope(index, request.attributes_to_search_on))
+    words = _WITHOUT_WORDS if kind == "vector" else checked.query
+    matcher = Matcher(index, words, field_scope(index, request.attributes_to_search_on))
     hits = [_hit(index, checked, matcher, number, details) for number, details in page]
     total = ranked.candidates.bit_count()
     body: dict[str, Any] = {
         "hits": hits,
         "query": request.q or "",
+        **({"queryVector": list(by_vector.vector)} if by_vector and request.retrieve_vectors else {}),
         "processingTimeMs": int((time.perf_counter() - start) * 1000),
     }
     if request.is_finite:
@@ -64,12 +75,18 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
         stats = {name: facet_counts.stats(index, name, ranked.candidates) for name in found}
         body["facetStats"] = {name: value for name, value in stats.items() if value is not None}
     body["requestUid"] = str(uuid.uuid4())
+    if kind != "words":
+        body["semanticHitCount"] = sum(any(isinstance(d, VectorSort) for d in details) for _, details in page)
     return body
 
 
 def found_documents(index: Index, request: SearchRequest) -> int:
-    """Return all documents that a search would count."""
-    return _ranked(index, _check(index, request), 0).candidates
+    """Return all documents that a search would count: with `hybrid`, those that the filter keeps."""
+    checked = _check(index, request)
+    if kind_of(request) == "words":
+        return _ranked(index, checked, 0).candidates
+    check(index, request)
+    return filters.evaluate(index, request.filter)
 
 
 def _window(request: SearchRequest) -> tuple[int, int]:
@@ -113,7 +130,27 @@ def _check_distinct(index: Index, name: str) -> None:
     raise EngineError("invalid_search_distinct", message)
 
 
-def _ranked(index: Index, checked: _Checked, count: int) -> Ranked:
+def _found(index: Index, checked: _Checked, kind: Kind, count: int) -> tuple[Ranked, Near | None]:
+    """Return the ranking of a request, and the vector that was looked at for it."""
+    request = checked.request
+    if kind == "words":
+        return _ranked(index, checked, count), None
+    check(index, request)
+    vector = near(request)
+    if kind == "vector":
+        if vector is None:
+            raise cannot_embed(request.q)
+        return _ranked(index, checked, count, near=vector), vector
+    words = _ranked(index, checked, count)
+    assert request.hybrid is not None
+    ratio = request.hybrid.ratio
+    if vector is None or good_enough(words.hits, wanted=count, ratio=ratio):
+        return words, None
+    other = _ranked(index, checked, count, near=vector)
+    return merged(index, other, words, ratio=ratio, distinct=checked.distinct, wanted=count), vector
+
+
+def _ranked(index: Index, checked: _Checked, count: int, *, near: Near | None = None) -> Ranked:
     request = checked.request
     universe = filters.evaluate(index, request.filter)
     scope = field_scope(index, request.attributes_to_search_on)
@@ -124,6 +161,7 @@ def _ranked(index: Index, checked: _Checked, count: int) -> Ranked:
         distinct=checked.distinct,
         threshold=request.ranking_score_threshold,
         exhaustive=request.is_finite,
+        near=near,
     )
     return rank(index, checked.query, universe, scope, wanted)
 
@@ -140,17 +178,7 @@ def _is_formatted(index: Index, request: SearchRequest) -> bool:
 
 def _hit(index: Index, checked: _Checked, matcher: Matcher, number: int, details: tuple[Detail, ...]) -> dict[str, Any]:
     request = checked.request
-    document = index.document(number)
-    vectors = document.pop("_vectors", None)
-    displayed = index.settings.displayed
-    visible = document if displayed is None else select(document, displayed)
-    retrieved = request.attributes_to_retrieve
-    if retrieved is None or "*" in retrieved:
-        hit = dict(visible)
-    else:
-        hit = select(visible, [name for name in retrieved if displayed is None or name in displayed])
-    if request.retrieve_vectors:
-        hit["_vectors"] = vectors or {}
+    visible, hit = chosen(index, number, request)
     geo = next((rule.point for rule in checked.sort if rule.point is not None), None)
     if geo is not None and "_geo" in hit and number in index.points:
         hit["_geoDistance"] = int(distance(geo, index.points[number]) + 0.5)
@@ -158,6 +186,29 @@ def _hit(index: Index, checked: _Checked, matcher: Matcher, number: int, details
         hit["_formatted"] = formatted(visible, hit, request, matcher)
     if request.show_matches_position:
         hit["_matchesPosition"] = matcher.positions(visible)
+    return with_score(hit, details, request)
+
+
+def chosen(index: Index, number: int, request: SearchRequest | SimilarRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what of a document is displayed, and of that what a request retrieves."""
+    document = index.document(number)
+    vectors = document.pop(VECTORS, None)
+    displayed = index.settings.displayed
+    visible = document if displayed is None else select(document, displayed)
+    retrieved = request.attributes_to_retrieve
+    if retrieved is None or "*" in retrieved:
+        hit = dict(visible)
+    else:
+        hit = select(visible, [name for name in retrieved if displayed is None or name in displayed])
+    if request.retrieve_vectors and not are_hidden(index):
+        hit[VECTORS] = shown_vectors(index, vectors)
+    return visible, hit
+
+
+def with_score(
+    hit: dict[str, Any], details: tuple[Detail, ...], request: SearchRequest | SimilarRequest
+) -> dict[str, Any]:
+    """Add the scores that a request shows."""
     if request.show_ranking_score:
         hit["_rankingScore"] = global_score(details)
     if request.show_ranking_score_details:

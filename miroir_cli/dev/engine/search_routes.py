@@ -9,8 +9,9 @@ import msgspec
 from .call import Call, Entry, Result
 from .errors import EngineError, not_supported
 from .facet_search import facet_search
-from .parameters import SEARCH_KINDS, from_query, search_request, take
+from .parameters import SEARCH_KINDS, SIMILAR_KINDS, from_query, search_request, similar_request, take
 from .search import search
+from .similar import similar
 
 
 def search_post(call: Call) -> Result:
@@ -22,7 +23,7 @@ def search_post(call: Call) -> Result:
 
 def search_get(call: Call) -> Result:
     """`GET /indexes/{uid}/search`."""
-    values = from_query(call.query, SEARCH_KINDS, "search")
+    values = _with_vector(from_query(call.query, {**SEARCH_KINDS, **_QUERY_KINDS}, "search"))
     if "filter" in values:
         values["filter"] = _query_filter(values["filter"])
     if "sort" in values:
@@ -30,6 +31,23 @@ def search_get(call: Call) -> Result:
     request = search_request(values)
     with call.node.lock:
         return 200, search(call.index(), request)
+
+
+_QUERY_KINDS = {"vector": "strs", "hybridEmbedder": "str", "hybridSemanticRatio": "float"}
+
+
+def _with_vector(values: dict[str, Any]) -> dict[str, Any]:
+    """The parameters about vectors as a body has them."""
+    if "vector" in values:
+        try:
+            values["vector"] = [float(number) for number in values["vector"]]
+        except ValueError:
+            message = f"Invalid value in parameter `vector`: {values['vector']}"
+            raise EngineError("invalid_search_vector", message) from None
+    embedder, ratio = values.pop("hybridEmbedder", None), values.pop("hybridSemanticRatio", None)
+    if embedder is not None:
+        values["hybrid"] = {"embedder": embedder, **({} if ratio is None else {"semanticRatio": ratio})}
+    return values
 
 
 def _query_filter(text: str) -> Any:
@@ -102,9 +120,28 @@ def facet_search_post(call: Call) -> Result:
         return 200, facet_search(call.index(), name, query, request)
 
 
+def similar_post(call: Call) -> Result:
+    """`POST /indexes/{uid}/similar`."""
+    request = similar_request(call.object())
+    with call.node.lock:
+        return 200, similar(call.index(), request)
+
+
+def similar_get(call: Call) -> Result:
+    """`GET /indexes/{uid}/similar`."""
+    values = from_query(call.query, SIMILAR_KINDS, "similar")
+    if "filter" in values:
+        values["filter"] = _query_filter(values["filter"])
+    request = similar_request(values)
+    with call.node.lock:
+        return 200, similar(call.index(), request)
+
+
 SEARCH_ROUTES = [
     Entry("POST", "/indexes/{index_uid}/search", "search", search_post),
     Entry("GET", "/indexes/{index_uid}/search", "search", search_get),
+    Entry("POST", "/indexes/{index_uid}/similar", "search", similar_post),
+    Entry("GET", "/indexes/{index_uid}/similar", "search", similar_get),
     Entry("POST", "/multi-search", "search", multi_search),
     Entry("POST", "/indexes/{index_uid}/facet-search", "search", facet_search_post),
 ]

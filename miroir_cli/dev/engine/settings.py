@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .attributes import is_listed, is_under, matches_pattern
+from .embedders import checked_embedders, merged_embedders
 from .errors import EngineError, not_supported
 from .query import folded_synonyms
 from .text import Tokenizer, normalize_word
@@ -46,7 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "facetSearch": True,
     "prefixSearch": "indexingTime",
 }
-_UNSUPPORTED = {"embedders", "localizedAttributes", "foreignKeys", "chat"}
+_UNSUPPORTED = {"localizedAttributes", "foreignKeys", "chat"}
 _SORTED_LISTS = {"stopWords", "nonSeparatorTokens", "separatorTokens", "dictionary", "sortableAttributes"}
 
 
@@ -100,6 +101,8 @@ def merged(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
             result.pop(name, None)
         elif name in ("displayedAttributes", "searchableAttributes"):
             result[name] = ["*"] if "*" in value else list(dict.fromkeys(value))
+        elif name == "embedders":
+            result[name] = merged_embedders(result.get(name) or {}, value)
         elif name in ("typoTolerance", "faceting", "pagination"):
             base = result.get(name, DEFAULTS[name])
             result[name] = _merged_object(base, value, DEFAULTS[name], name)
@@ -264,6 +267,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     ),
     "faceting": _object({"maxValuesPerFacet": _number, "sortFacetValuesBy": _facet_orders}),
     "pagination": _object({"maxTotalHits": _number}),
+    "embedders": checked_embedders,
     "searchCutoffMs": _number,
     "facetSearch": _flag,
     "prefixSearch": _one_of("indexingTime", "disabled"),

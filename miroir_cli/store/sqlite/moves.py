@@ -121,7 +121,10 @@ def switch(
         [epoch, base, index.uid, shard, node],
     )
     if leaving is not None:
-        db.execute(f"update placements set state = 'leaving', since = ? {_WHERE}", [epoch, index.uid, shard, leaving])
+        db.execute(
+            f"update placements set state = 'leaving', was = state, since = ? {_WHERE}",
+            [epoch, index.uid, shard, leaving],
+        )
     _look_again(db, index, node, base=base)
     _forget_changes(db, index, shard)
     return Marked(epoch=epoch)
@@ -154,7 +157,7 @@ def leave(db: Database, index: Index, shard: ShardId, node: NodeName, *, keep: i
     if row[0] == ReplicaState.SERVING and len(left) < keep:
         return False
     db.execute(
-        f"update placements set state = 'leaving', since = ?, nonce = null {_WHERE}",
+        f"update placements set state = 'leaving', was = state, since = ?, nonce = null {_WHERE}",
         [raise_epoch(db), index.uid, shard, node],
     )
     _forget_changes(db, index, shard)
@@ -189,6 +192,16 @@ def begin_forgetting(
     if gone:
         _register(db, index, node, gone, nonce=nonce)
     return gone
+
+
+def served_until_they_left(db: Database, index: Index, node: NodeName, shards: Iterable[ShardId]) -> bool:
+    """Whether all of these replicas, which have left, were in sync until then: nothing is on its way to them but what
+    writers have seen answered."""
+    for shard in shards:
+        row = _row(db, index, shard, node)
+        if row is not None and row[0] == ReplicaState.LEAVING and row[1] != ReplicaState.SERVING:
+            return False
+    return True
 
 
 def forget(db: Database, index: Index, node: NodeName, shards: Iterable[ShardId]) -> None:

@@ -275,6 +275,9 @@ class SqliteStore:
     async def unjoin(self, index: Index, shard: ShardId, node: NodeName) -> None:
         await self._write(lambda db: moves.unjoin(db, index, shard, node))
 
+    async def served_until_they_left(self, index: Index, node: NodeName, shards: Iterable[ShardId]) -> bool:
+        return self._read(lambda db: moves.served_until_they_left(db, index, node, shards))
+
     async def begin_forgetting(
         self, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str
     ) -> tuple[ShardId, ...]:

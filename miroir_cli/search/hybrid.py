@@ -1,0 +1,143 @@
+"""Hybrid search over all hits: whether words alone are good enough, and the two rankings merged. Pure.
+
+Source: `search/hybrid.rs` and `score_details.rs` of Meilisearch 1.50. Nodes must not decide that each for itself: one
+has good hits for the words, another has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from miroir_cli.search.geo import geo_rule
+from miroir_cli.search.merge import NodeAnswer, Ranking
+from miroir_cli.search.rank import VECTOR_SORT, Hit, Key, by_its_vector, identity, sort_key
+from miroir_cli.search.scores import run_scores
+from miroir_cli.search.semantics import single
+from miroir_cli.search.view import DETAILS, SCORE
+
+if TYPE_CHECKING:
+    from miroir_cli.model import Json
+    from miroir_cli.search.request import Prepared
+
+GOOD_ENOUGH = 0.45
+"""How much every hit must score by its words, times their share, for the vectors not to be looked at."""
+
+EPSILON = 2.0**-52
+
+Group = tuple[bool, Any]
+"""(whether it is a score, the score or the key of a sort)."""
+
+
+def good_enough(hits: Sequence[Hit], *, wanted: int, ratio: float) -> bool:
+    """Whether the hits found by words, as many as are `wanted`, answer a hybrid search alone."""
+    share = single(1 - ratio)
+    return len(hits) >= wanted and all(hit[SCORE] * share >= GOOD_ENOUGH for hit in hits)
+
+
+def is_relevancy(rule: str) -> bool:
+    """Whether a ranking rule is one of those whose place the nearness of vectors takes."""
+    return rule != "sort" and ":" not in rule
+
+
+def searchable(settings: Json) -> int | None:
+    """The number of searchable attributes; None for all."""
+    attributes = settings.get("searchableAttributes")
+    return None if attributes is None or "*" in attributes else len(attributes)
+
+
+def unmergeable(words: Prepared, settings: Json) -> str | None:
+    """Why hybrid searches of several nodes cannot be merged although one node's could."""
+    if words.distinct:
+        return f"`hybrid` with `distinct` (`{words.distinct}`)"
+    if not any(map(is_relevancy, settings.get("rankingRules") or ("words",))):
+        return "`hybrid` without a rule about relevancy in `rankingRules`"
+    return words.unmergeable
+
+
+def enough_by_vector(ranking: Ranking, prepared: Prepared) -> bool:
+    """Whether a node that has everything had stopped looking for vectors with these hits."""
+    return len(ranking.hits) >= prepared.window.needed
+
+
+def by_vector_alone(answers: Iterable[NodeAnswer]) -> list[NodeAnswer]:
+    """The answers with only those hits that a node ranks by their vectors; it appends others that have the words."""
+    return [
+        replace(answer, body={**answer.body, "hits": [hit for hit in answer.hits if by_its_vector(hit)]})
+        for answer in answers
+    ]
+
+
+def merge_rankings(
+    vectors: Ranking, words: Ranking, prepared: Prepared, *, ratio: float, searchable: int | None
+) -> Ranking:
+    """The first hits of both rankings, each document where it comes first, as many as the window needs.
+
+    `searchable` is the number of searchable attributes, None for all.
+    """
+    merged: dict[Key, Hit] = {}
+    for hit in _alternating(vectors.hits, words.hits, ratio, searchable):
+        if len(merged) == prepared.window.needed:
+            break
+        merged.setdefault(identity(hit, prepared.primary_key), hit)
+    return Ranking(hits=list(merged.values()), total=vectors.total)
+
+
+def _alternating(vectors: Sequence[Hit], words: Sequence[Hit], ratio: float, searchable: int | None) -> Iterator[Hit]:
+    """Both lists in their order, always the better of their next ones; equal ones by vector first."""
+    shares = ratio, single(1 - ratio)
+    left, right = (((hit, groups(hit, searchable)) for hit in hits) for hits in (vectors, words))
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if one is not None and (other is None or _compare(one[1], other[1], shares) >= 0):
+            yield one[0]
+            one = next(left, None)
+        elif other is not None:
+            yield other[0]
+            other = next(right, None)
+
+
+def _compare(one: Sequence[Group], other: Sequence[Group], shares: tuple[float, float]) -> int:
+    """1 when the first hit is better, -1 when the other is, 0 when they are equal."""
+    for left, right in zip_longest(one, other):
+        if left is None or right is None:
+            return -1 if left is None else 1
+        if left[0] and right[0]:
+            difference = left[1] * shares[0] - right[1] * shares[1]
+            if abs(difference) > EPSILON:
+                return 1 if difference > 0 else -1
+        elif left[0]:
+            return 1 if left[1] else -1
+        elif right[0]:
+            return -1 if right[1] else 1
+        elif left[1] != right[1]:
+            return 1 if left[1] < right[1] else -1
+    return 0
+
+
+def groups(hit: Hit, searchable: int | None) -> list[Group]:
+    """What hits of the two kinds are compared by: every run of ranking rules as one score, and the sorts between."""
+    details: Mapping[str, Any] = hit[DETAILS]
+    scores = iter(run_scores(details, hit[SCORE], searchable=searchable))
+    found: list[Group] = []
+    in_run = False
+    for name, detail in sorted(details.items(), key=lambda item: int(item[1]["order"])):
+        if name == VECTOR_SORT:
+            found.append((True, detail["similarity"] or 0.0))
+        elif "value" in detail:
+            found.append((False, _sort(name, detail)))
+        elif not in_run:
+            found.append((True, next(scores)))
+        in_run = name != VECTOR_SORT and "value" not in detail
+    return found
+
+
+def _sort(name: str, detail: Mapping[str, Any]) -> Any:
+    rule = geo_rule(name)
+    if rule is None:
+        return sort_key(name, detail["value"])
+    metres = detail.get("distance")
+    return inf if metres is None else metres if rule.ascending else -metres
