@@ -50,7 +50,9 @@ EXIT_STATUSES = {
 MANAGED_SETTINGS = {
     "filterableAttributes": "gets miroir's shard marker added on the nodes, hidden from every answer",
     "rankingRules": "gets `<primary key>:asc` added as the last rule on the nodes (not with `--no-tie-break`), hidden",
-    "faceting": "`maxValuesPerFacet` is raised on the nodes; your value is applied when the answers are merged",
+    "faceting": "`maxValuesPerFacet` is raised on the nodes (to 1,000 at least, and to all values where a facet is "
+    "ordered by count or there is a `distinctAttribute`); your value is applied when the answers are merged",
+    "pagination": "`maxTotalHits` is raised on the nodes; your value is applied when the answers are merged",
     "displayedAttributes": "what the merge has to read is displayed on the nodes as well, and cut from every answer",
     "nonSeparatorTokens": "must not use one of the six signs that spell shard numbers",
     "dictionary": "must not use one of the six signs that spell shard numbers",

@@ -19,6 +19,9 @@ Json = Mapping[str, Any]
 
 RESERVED_PREFIX = "_miroir_"
 SHARD_FIELD = "_miroir_shard"
+ABSENT_FIELD = "_miroir_none"
+"""Filterable on every node, and in no document: `distinct` by it leaves every document."""
+
 RESERVED_INDEX = IndexUid("_miroir")
 
 SHARD_DIGITS = "§¶†‡•※"

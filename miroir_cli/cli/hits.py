@@ -39,7 +39,16 @@ def highlight_for_table(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def show_hits(console: Console, body: Mapping[str, Any], *, primary_key: str, attributes: Sequence[str] | None) -> None:
     """Print a search's body as a table with its facets and totals."""
-    hits: list[dict[str, Any]] = body["hits"]
+    show_documents(console, body["hits"], primary_key=primary_key, attributes=attributes)
+    for facet, counts in (body.get("facetDistribution") or {}).items():
+        _show_facet(console, facet, counts, (body.get("facetStats") or {}).get(facet))
+    console.print(summary_of(body))
+
+
+def show_documents(
+    console: Console, hits: list[dict[str, Any]], *, primary_key: str, attributes: Sequence[str] | None
+) -> None:
+    """Print documents as a table of the fields that say most."""
     names = columns_of(hits, primary_key=primary_key, attributes=attributes)
     if names:
         columns = [
@@ -52,9 +61,6 @@ def show_hits(console: Console, body: Mapping[str, Any], *, primary_key: str, at
             for place, name in enumerate(names)
         ]
         console.table(columns, [[cell_of(hit, name) for name in names] for hit in hits])
-    for facet, counts in (body.get("facetDistribution") or {}).items():
-        _show_facet(console, facet, counts, (body.get("facetStats") or {}).get(facet))
-    console.print(summary_of(body))
 
 
 _TITLES: Final = {"_geoDistance": "metres", "_rankingScore": "score"}

@@ -1,9 +1,9 @@
 """Index settings: what the user wrote, what the nodes get on top of it, and back again. Pure.
 
-On the nodes an index has three things that a user never sees: the shard marker among the filterable attributes, the
-primary key as the last ranking rule (one order of equal hits on every replica), and a raised `maxValuesPerFacet` (the
-merge cuts to the user's value). Where the user restricts the displayed attributes, those that the merge must read
-(primary key, sort values, `_geo`) are displayed on the nodes as well and cut from every answer.
+On the nodes an index has things that a user never sees: the shard marker among the filterable attributes, the primary
+key as the last ranking rule (one order of equal hits on every replica), and raised `maxValuesPerFacet` and
+`maxTotalHits` (the merge cuts to the user's values). Where the user restricts the displayed attributes, those that the
+merge must read (primary key, sort values, `_geo`) are displayed on the nodes as well and cut from every answer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,22 @@ from typing import Any, Literal
 import msgspec
 
 from miroir_cli.errors import ReservedField, SettingsInvalid
-from miroir_cli.model import RESERVED_PREFIX, SHARD_DIGITS, SHARD_FIELD, Json
+from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, SHARD_DIGITS, SHARD_FIELD, Json
 
 NODE_MAX_VALUES_PER_FACET = 1_000_000
-"""What the nodes are told, so that no value is cut before the merge."""
+"""What the nodes are told where every value may matter, so that none is cut before the merge."""
+
+NODE_FIRST_VALUES = 1000
+"""What they are told where the first values are enough: a node takes longer the more it lists."""
+
+NODE_MAX_TOTAL_HITS = 1_000_000
+"""What the nodes are told: the merge may need more hits of a node than a client can ask for."""
 
 DEFAULT_MAX_VALUES_PER_FACET = 100
+DEFAULT_MAX_TOTAL_HITS = 1000
 
 SHARD_FILTER: Json = {
-    "attributePatterns": [SHARD_FIELD],
+    "attributePatterns": [SHARD_FIELD, ABSENT_FIELD],
     "features": {"facetSearch": False, "filter": {"equality": True, "comparison": False}},
 }
 
@@ -241,12 +248,26 @@ def to_node(user: Json, *, primary_key: str, tie_break: bool, default_rules: Seq
             node[key] = _in_full(kind, user[key])
     node["faceting"] = {
         **_in_full(_Faceting, user.get("faceting") or {}),
-        "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET,
+        "maxValuesPerFacet": node_max_values(user),
     }
+    node["pagination"] = {"maxTotalHits": NODE_MAX_TOTAL_HITS}
     displayed = user.get("displayedAttributes")
     if displayed is not None and "*" not in displayed:
         node["displayedAttributes"] = [*displayed, *widened(user, primary_key=primary_key)]
     return node
+
+
+def node_max_values(user: Json) -> int:
+    """The `maxValuesPerFacet` of the nodes.
+
+    The first values in alphabetical order are among the first of each node. The most frequent ones need not be, and
+    the values of a distinct attribute are counted.
+    """
+    faceting = user.get("faceting") or {}
+    if user.get("distinctAttribute") or "count" in (faceting.get("sortFacetValuesBy") or {}).values():
+        return NODE_MAX_VALUES_PER_FACET
+    most = faceting.get("maxValuesPerFacet")
+    return max(NODE_FIRST_VALUES, DEFAULT_MAX_VALUES_PER_FACET if most is None else most)
 
 
 def _rule_in_full(rule: Any) -> Any:
@@ -312,6 +333,8 @@ def from_node(found: Json, user: Json, *, primary_key: str, tie_break: bool) -> 
     limit = (user.get("faceting") or {}).get("maxValuesPerFacet")
     faceting["maxValuesPerFacet"] = DEFAULT_MAX_VALUES_PER_FACET if limit is None else limit
     shown["faceting"] = faceting
+    most = (user.get("pagination") or {}).get("maxTotalHits")
+    shown["pagination"] = {"maxTotalHits": DEFAULT_MAX_TOTAL_HITS if most is None else most}
     shown["displayedAttributes"] = user.get("displayedAttributes") or ["*"]
     return shown
 

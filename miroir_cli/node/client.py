@@ -177,6 +177,9 @@ class NodeClient:
     async def search(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
         return self._object(await self.read(f"indexes/{segment(uid)}/search", body, timeout=timeout))
 
+    async def facet_search(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
+        return self._object(await self.read(f"indexes/{segment(uid)}/facet-search", body, timeout=timeout))
+
     async def similar(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
         return self._object(await self.read(f"indexes/{segment(uid)}/similar", body, timeout=timeout))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,14 @@ class IdleNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A plan with its reasons. `missing`: shards without any in-sync replica, for which nobody can answer."""
+    """A plan with its reasons. `missing`: shards without any in-sync replica, for which nobody can answer.
+
+    `narrowed`: the shards that the filter leaves because it names primary keys; None for all.
+    """
 
     index: str
     shards: int
+    narrowed: tuple[ShardId, ...] | None
     group: str | None
     asks: tuple[NodeQuestion, ...]
     idle: tuple[IdleNode, ...]
@@ -55,7 +60,8 @@ async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
     """The plan of the next query. Raises as `search` does for what cannot be asked."""
     index_map = await cluster.reload(uid)
     prepared = prepare(request, index_map.index)
-    plan = planner_of(cluster, index_map).plan(rotation=cluster.rotation)
+    narrowed = prepared.shards if prepared else None
+    plan = planner_of(cluster, index_map).plan(rotation=cluster.rotation, shards=narrowed)
     groups = {node.name: node.group for node in cluster.topology.nodes}
     urls = {node.name: node.url for node in cluster.topology.nodes}
     holders = index_map.in_sync()
@@ -73,9 +79,10 @@ async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
     return Explanation(
         index=uid,
         shards=index_map.index.shards,
+        narrowed=narrowed,
         group=plan.group,
         asks=asks,
-        idle=_idle(index_map, plan, groups),
+        idle=_idle(index_map, plan, groups, narrowed),
         missing=plan.missing,
         hits_per_node=None if prepared is None else _hits(prepared.body),
     )
@@ -86,19 +93,30 @@ def _hits(body: Json) -> int:
     return int(found)
 
 
-def _idle(index_map: IndexMap, plan: SearchPlan, groups: dict[NodeName, str]) -> tuple[IdleNode, ...]:
+def _idle(
+    index_map: IndexMap, plan: SearchPlan, groups: dict[NodeName, str], narrowed: Sequence[ShardId] | None
+) -> tuple[IdleNode, ...]:
     return tuple(
-        IdleNode(node=node, group=groups.get(node, "-"), reason=_reason(node, index_map, plan, groups))
+        IdleNode(node=node, group=groups.get(node, "-"), reason=_reason(node, index_map, plan, groups, narrowed))
         for node in index_map.nodes()
         if node not in plan.asks
     )
 
 
-def _reason(node: NodeName, index_map: IndexMap, plan: SearchPlan, groups: dict[NodeName, str]) -> str:
+def _reason(
+    node: NodeName,
+    index_map: IndexMap,
+    plan: SearchPlan,
+    groups: dict[NodeName, str],
+    narrowed: Sequence[ShardId] | None,
+) -> str:
     if node not in groups:
         return "not in the topology file"
-    if not any(replica.node == node and replica.state is ReplicaState.SERVING for replica in index_map.replicas):
+    serving = [r.shard for r in index_map.replicas if r.node == node and r.state is ReplicaState.SERVING]
+    if not serving:
         return "none of its replicas is in sync"
+    if narrowed is not None and not set(serving).intersection(narrowed):
+        return "it has none of the shards of the primary keys that the filter names"
     if groups[node] != plan.group:
         return "another group answers this time"
     return "the others have all shards already; fewer nodes answer sooner"

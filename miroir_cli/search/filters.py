@@ -13,7 +13,7 @@ from typing import Any
 from miroir_cli.errors import ReservedField, UsageError
 from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, spell_shard
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
     r"""|(?P<different>!=)"""
     r"""|(?P<word>[^\s()=<>!'",\[\]]+)"""
@@ -21,6 +21,10 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _FOREIGN = "_foreign"
+_ESCAPED = re.compile(
+    r"\\(?:u\{([0-9a-fA-F]+)\}|u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([0-3][0-7]{0,2}|[4-7][0-7]?)|(.))", re.DOTALL
+)
+"""An escape in a text in quotes; source: the `unescaper` crate."""
 
 
 def rewrite(client: Any) -> list[Any]:
@@ -50,17 +54,17 @@ def _rewrite_element(element: Any) -> Any:
 
 
 def _rewrite_text(text: str) -> str:
-    doubtful = RESERVED_PREFIX in text or _FOREIGN in text
+    doubtful = RESERVED_PREFIX in text or _FOREIGN in text or "\\" in text
     if "!=" not in text and not doubtful:
         return text
     parts: list[str] = []
     operand: int | None = None
-    for match in _TOKEN.finditer(text):
+    for match in TOKEN.finditer(text):
         part = match.group()
         kind = match.lastgroup
         if kind in ("word", "quoted"):
             if doubtful:
-                _refuse(part.strip("'\""), quoted=kind == "quoted")
+                _refuse(_read(part.strip("'\"")), quoted=kind == "quoted")
             operand = len(parts)
         elif kind == "different" and operand is not None:
             parts[operand] = f"NOT {parts[operand]}"
@@ -70,6 +74,19 @@ def _rewrite_text(text: str) -> str:
             operand = None
         parts.append(part)
     return "".join(parts)
+
+
+def _read(text: str) -> str:
+    """A text with its escapes undone."""
+    return _ESCAPED.sub(_unescape, text)
+
+
+def _unescape(match: re.Match[str]) -> str:
+    braces, four, two, octal, other = match.groups()
+    if other is not None:
+        return str(other)
+    code = int(octal, 8) if octal else int(braces or four or two, 16)
+    return chr(code) if code < 0x110000 else match[0]
 
 
 def _refuse(name: str, *, quoted: bool) -> None:

@@ -52,10 +52,10 @@ def searchable(settings: Json) -> int | None:
 def unmergeable(words: Prepared, settings: Json) -> str | None:
     """Why hybrid searches of several nodes cannot be merged although one node's could."""
     if words.distinct:
-        return f"`hybrid` with `distinct` (`{words.distinct}`)"
+        return f"`hybrid` with `distinct` (`{words.distinct.attribute}`)"
     if not any(map(is_relevancy, settings.get("rankingRules") or ("words",))):
         return "`hybrid` without a rule about relevancy in `rankingRules`"
-    return words.unmergeable
+    return None
 
 
 def enough_by_vector(ranking: Ranking, prepared: Prepared) -> bool:
@@ -83,7 +83,7 @@ def merge_rankings(
         if len(merged) == prepared.window.needed:
             break
         merged.setdefault(identity(hit, prepared.primary_key), hit)
-    return Ranking(hits=list(merged.values()), total=vectors.total)
+    return Ranking(hits=list(merged.values()), total=vectors.total, facets=vectors.facets)
 
 
 def _alternating(vectors: Sequence[Hit], words: Sequence[Hit], ratio: float, searchable: int | None) -> Iterator[Hit]:

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import UsageError
-from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_answer, merge_facets, normalise
+from miroir_cli.search.facets import NO_DOCUMENTS, DocumentFacets, FacetRules, facet_answer, merge_facets
 from miroir_cli.search.rank import Hit, by_its_vector, rank_keys
 from miroir_cli.search.rescore import rescore
 from miroir_cli.search.semantics import settle_vectors
-from miroir_cli.search.view import show, values_of
+from miroir_cli.search.view import show
 
 if TYPE_CHECKING:
     from miroir_cli.model import Index, NodeName, ShardId
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 _PAGINATION = ("limit", "offset", "estimatedTotalHits", "hitsPerPage", "page", "totalPages", "totalHits")
 _FACETS = ("facetDistribution", "facetStats")
 SEMANTIC_HITS = "semanticHitCount"
-_ALL_VALUES = 2**62
+
+Facets = tuple[dict[str, dict[str, int]], dict[str, Any]]
+"""`facetDistribution` and `facetStats`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,139 +48,83 @@ class NodeAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """The hits of all nodes in order, as many as the window needs, and how many there are in all."""
+    """The hits of all nodes in order, as many as the window needs; how many there are in all; the client's facets."""
 
     hits: list[Hit]
     total: int
+    facets: Facets | None = None
 
 
 def merge(
-    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: Sequence[NodeAnswer] | None = None
+    prepared: Prepared,
+    answers: Sequence[NodeAnswer],
+    index: Index,
+    *,
+    counted: Sequence[NodeAnswer] | None = None,
+    listed: Sequence[NodeAnswer] | None = None,
 ) -> dict[str, Any]:
     """The body for the client. The answers must not share a shard; they are used up.
 
-    `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`).
+    `counted` are answers about the same shards that only count, where those of the nodes do not add up (`needs_count`),
+    `listed` those with whole facets, where those of the nodes are cut short (`whole_facets.py`).
     Raises `UsageError` when the answers cannot be merged exactly.
     """
-    return assemble(prepared, answers, rank(prepared, answers, index, counted=counted))
+    return assemble(prepared, answers, rank(prepared, answers, index, counted=counted, listed=listed))
 
 
 def rank(
-    prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, counted: Sequence[NodeAnswer] | None = None
+    prepared: Prepared,
+    answers: Sequence[NodeAnswer],
+    index: Index,
+    *,
+    counted: Sequence[NodeAnswer] | None = None,
+    listed: Sequence[NodeAnswer] | None = None,
 ) -> Ranking:
     """The hits of the answers in the order of one node; raises as `merge` does."""
-    ordered = sorted(answers, key=lambda answer: answer.shards)
-    total = sum(answer.total for answer in ordered)
-    hits = _ordered_hits(prepared, ordered, index, total)
-    if len(ordered) > 1 and prepared.scored:
-        rescore(hits)
-    if prepared.distinct and len(ordered) > 1:
-        hits, total = _distinct(prepared, ordered, hits, prepared.distinct)
-    hits = hits[: prepared.window.needed]
-    if counted is not None:
-        total = _counted(counted, hits, prepared.distinct)
-    return Ranking(hits=hits, total=total)
+    counting = answers if counted is None else counted
+    return Ranking(
+        hits=ordered_hits(prepared, answers, index)[: prepared.window.needed],
+        total=sum(answer.total for answer in counting),
+        facets=merged_facets(listed or counting, prepared.facets) if prepared.facets else None,
+    )
 
 
 def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
     """Whether matching documents must be counted apart, because how many a node counts depends on how far it looked.
 
     One node that has found enough hits above a threshold counts those below as well, but some of these nodes may have
-    gone on looking. With `distinct`, one node leaves out the documents that share a value with the hits it found.
+    gone on looking.
     """
-    if prepared.window.pages or len(answers) < 2:
+    if prepared.window.pages or len(answers) < 2 or not prepared.threshold:
         return False
-    if prepared.original.get("distinct"):
-        return True
     found = [len(answer.hits) for answer in answers]
-    return prepared.threshold and sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
+    return sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
 
 
-def _counted(counts: Sequence[NodeAnswer], hits: Sequence[Hit], distinct: str | None) -> int:
-    """What one node counts that stopped after `hits`."""
-    total = sum(count.total for count in counts)
-    if distinct is None:
-        return total
-    often: dict[str, int] = {}
-    for count in counts:
-        for value, documents in count.body.get("facetDistribution", {}).get(distinct, {}).items():
-            key = normalise(value)
-            often[key] = often.get(key, 0) + documents
-    shown = {value for hit in hits for value in map(_facet_text, values_of(hit, distinct)) if value in often}
-    return total - sum(often[value] - 1 for value in shown)
-
-
-def _facet_text(value: Any) -> str:
-    """A value as the key that Meilisearch gives it among the facets."""
-    comparable = _comparable(value)
-    if not isinstance(comparable, float):
-        return str(comparable)
-    return str(int(comparable)) if comparable.is_integer() else repr(comparable)
-
-
-def _ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, total: int) -> list[Hit]:
+def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index) -> list[Hit]:
     """All hits in the order of one node. Equal ones stand by primary key, or as the nodes sent them where the
     index has no tie-break (then also the nodes' lists are not ordered by it)."""
     if len(answers) == 1:
         return answers[0].hits
-    hits = [hit for answer in answers for hit in answer.hits]
+    ordered = _by_shard(answers)
+    hits = [hit for answer in ordered for hit in answer.hits]
+    total = sum(answer.total for answer in ordered)
     keys = rank_keys(hits, primary_key=prepared.primary_key, candidates=total)
     if not index.tie_break:
         keys = [key[:-1] for key in keys]
+    if prepared.scored:
+        rescore(hits)
     return [hits[place] for place in sorted(range(len(hits)), key=keys.__getitem__)]
 
 
-def _distinct(
-    prepared: Prepared, answers: Sequence[NodeAnswer], hits: list[Hit], attribute: str
-) -> tuple[list[Hit], int]:
-    """The hits without those whose value a better one has, and how many such documents there are.
-
-    Exact for one value a document: what a node left out has the value of a hit that it kept. A hit of several values
-    that falls away here may have pushed out others on its node, so that is refused.
-    """
-    kept: list[Hit] = []
-    seen: set[Any] = set()
-    for hit in hits:
-        values = set(map(_comparable, values_of(hit, attribute))) - {None}
-        if not values & seen:
-            seen |= values
-            kept.append(hit)
-        elif len(values) > 1:
-            raise UsageError(
-                f"`distinct` by `{attribute}` cannot be merged exactly: documents have several values in it",
-                hint="use an attribute with one value a document",
-            )
-    if prepared.counts_values:
-        return kept, _count_distinct(answers, attribute)
-    return kept, sum(answer.total for answer in answers) - (len(hits) - len(kept))
-
-
-def _comparable(value: Any) -> Any:
-    """A value as Meilisearch tells distinct ones apart; None for what it does not count as one."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return float(value)
-    return normalise(value) if isinstance(value, str) else None
-
-
-def _count_distinct(answers: Sequence[NodeAnswer], attribute: str) -> int:
-    """Different values over all nodes, and on each node the documents without one."""
-    parts = [facet_answer(answer.body, answer.total) for answer in answers]
-    everything = FacetRules(max_values=_ALL_VALUES, orders={})
-    return _values(parts, attribute, everything) + sum(
-        part.candidates - _values([part], attribute, everything) for part in parts
-    )
-
-
-def _values(parts: Sequence[FacetAnswer], attribute: str, rules: FacetRules) -> int:
-    distribution, _ = merge_facets(parts, rules)
-    return len(distribution.get(attribute, ()))
+def merged_facets(answers: Sequence[NodeAnswer], rules: FacetRules, documents: DocumentFacets = NO_DOCUMENTS) -> Facets:
+    """What the nodes counted, and `documents` that were counted here."""
+    return merge_facets([facet_answer(answer.body, answer.total) for answer in _by_shard(answers)], rules, documents)
 
 
 def assemble(prepared: Prepared, answers: Sequence[NodeAnswer], ranking: Ranking) -> dict[str, Any]:
     """The first node's body with everything replaced that is not its own affair; the keys keep their order."""
-    ordered = sorted(answers, key=lambda answer: answer.shards)
+    ordered = _by_shard(answers)
     window, view = prepared.window, prepared.view
     hits = ranking.hits[window.skip : window.skip + window.take]
     by_vector = sum(by_its_vector(hit) for hit in hits)
@@ -197,16 +142,14 @@ def assemble(prepared: Prepared, answers: Sequence[NodeAnswer], ranking: Ranking
             body[key] = by_vector
         elif key not in _FACETS:
             body[key] = value
-        elif prepared.facets is not None:
-            _add_facets(body, ordered, prepared.facets)
+        elif ranking.facets is not None:
+            body["facetDistribution"], body["facetStats"] = ranking.facets
     return body
+
+
+def _by_shard(answers: Sequence[NodeAnswer]) -> list[NodeAnswer]:
+    return sorted(answers, key=lambda answer: answer.shards)
 
 
 def _numbers(answers: Sequence[NodeAnswer], key: str) -> Iterable[int]:
     return (int(answer.body.get(key, 0)) for answer in answers)
-
-
-def _add_facets(body: dict[str, Any], answers: Sequence[NodeAnswer], rules: FacetRules) -> None:
-    if "facetDistribution" not in body:
-        parts = [facet_answer(answer.body, answer.total) for answer in answers]
-        body["facetDistribution"], body["facetStats"] = merge_facets(parts, rules)

@@ -193,7 +193,7 @@ def _candidates(total: int, ranked_here: int, *, first_rule: bool) -> int:
 
 
 def identity(hit: Hit, primary_key: str) -> Key:
-    """A hit's primary key, comparable with those of other hits: numbers first."""
+    """The place of a document by its primary key: numbers before texts."""
     value = hit.get(primary_key)
     if value is None and "." in primary_key:
         value = next(iter(values_of(hit, primary_key)), None)

@@ -42,6 +42,8 @@ ATTEMPTS = 5
 SETTINGS_LAG = 0.2
 """Seconds to wait before asking again when nodes disagree on whether a request is right."""
 
+MOST_READ = 20_000
+
 NAMED = 10
 """How many shards an error names."""
 
@@ -52,9 +54,13 @@ Replay = Callable[["NodeClient"], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
-    """How a read deals with trouble; `partial` None takes the topology's word."""
+    """How a read deals with trouble; `partial` None takes the topology's word.
+
+    `most_read`: documents read at most for what the nodes cannot find or count by themselves.
+    """
 
     partial: Partial | None = None
+    most_read: int = MOST_READ
     late_after: float = LATE_AFTER
     timeout: float = TIMEOUT
 

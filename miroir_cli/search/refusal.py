@@ -10,22 +10,25 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from miroir_cli.errors import NodeRefusal
-from miroir_cli.model import SHARD_FIELD, Json
+from miroir_cli.model import RESERVED_PREFIX, Json
 
-_LISTED = re.compile(rf"`{SHARD_FIELD}`, |, `{SHARD_FIELD}`|(?<=`){SHARD_FIELD}, |, {SHARD_FIELD}(?=[`,])")
-_ALONE = re.compile(rf"Available filterable attributes? patterns are: `{SHARD_FIELD}`\.")
+_OWN = rf"{RESERVED_PREFIX}\w+"
+_LISTED = re.compile(rf"`{_OWN}`, |, `{_OWN}`|(?<=`){_OWN}, |(?<=, ){_OWN}, |, {_OWN}(?=[`,])")
+_ALONE = re.compile(rf"Available filterable attributes? patterns are: `{_OWN}(?:`?, `?{_OWN})*`\.")
 _HIDING = re.compile(
-    r"Available (?P<kind>sortable attributes|searchable attributes|(?<=distinct attribute\. Available )filterable "
-    r"attributes patterns) are: `(?P<names>[^`]*)`\."
+    r"Available (?P<kind>sortable attributes|searchable attributes|facet-searchable attributes patterns|"
+    r"(?<=distinct attribute\. Available )filterable attributes patterns) are: `(?P<names>[^`]*)`\."
 )
 """The lists of which Meilisearch leaves out what is not displayed."""
 
+_HIDE_NOTHING = ("invalid_document_sort",)
 _HIDDEN = "<..hidden-attributes>"
 _SETTINGS = {"sortable attributes": "sortableAttributes", "filterable attributes patterns": "filterableAttributes"}
 _NONE_CONFIGURED = "This index does not have configured filterable attributes."
 _NONE_OF = {
     "sortable attributes": "This index does not have configured sortable attributes.",
     "filterable attributes patterns": _NONE_CONFIGURED,
+    "facet-searchable attributes patterns": "This index does not have configured facet-searchable attributes.",
 }
 
 
@@ -34,13 +37,13 @@ def means_the_node(refusal: NodeRefusal) -> bool:
     miroir gave it. It cannot be relied on then."""
     if refusal.node_code == "index_not_found":
         return True
-    return f"ttribute `{SHARD_FIELD}`" in refusal.message
+    return f"ttribute `{RESERVED_PREFIX}" in refusal.message
 
 
 def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> NodeRefusal:
     """The same refusal as a node with the user's `settings` would word it."""
     return NodeRefusal(
-        clean_message(refusal.message, settings or {}),
+        clean_message(refusal.message, {} if refusal.node_code in _HIDE_NOTHING else settings or {}),
         status=refusal.status,
         node_code=refusal.node_code,
         node=refusal.node,
@@ -51,8 +54,8 @@ def in_the_clients_words(refusal: NodeRefusal, settings: Json | None = None) -> 
 
 
 def clean_message(message: str, settings: Json | None = None) -> str:
-    """A node's message with miroir's marker, and names that the user does not display, taken out of its lists."""
-    if SHARD_FIELD in message:
+    """A node's message with names of miroir's own, and those that the user does not display, taken out of its lists."""
+    if RESERVED_PREFIX in message:
         message = _LISTED.sub("", _ALONE.sub(_NONE_CONFIGURED, message))
     displayed = (settings or {}).get("displayedAttributes")
     if displayed is None or "*" in displayed:

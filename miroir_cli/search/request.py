@@ -1,23 +1,27 @@
 """A client's search request, made ready for the nodes. Pure.
 
-What is not named here is passed on untouched. Requests whose answers this version cannot merge exactly are refused
-with a reason; a value that cannot be read is left to a node, which words the error.
+What is not named here is passed on untouched. What this version cannot merge exactly is refused with a reason; a value
+that cannot be read is left to a node, which words the error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import ReservedField, UsageError
-from miroir_cli.model import RESERVED_PREFIX, Index, Json, ShardId
+from miroir_cli.indexes.settings import node_max_values, widened
+from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, Index, Json, ShardId
+from miroir_cli.search.distinct import Distinct
 from miroir_cli.search.facets import FacetRules, facet_rules
 from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.search.narrow import narrowed
 from miroir_cli.search.semantics import semantics_of
 from miroir_cli.search.view import GEO, View, make_view
-from miroir_cli.search.window import GEO_MARGIN, Window, make_window, max_total_hits
+from miroir_cli.search.window import GEO_MARGIN, Window, make_window
 
 GEO_SORT = re.compile(r"^\s*_geoPoint\(")
 _ORDERED_RULE = re.compile(r"^(.+):(asc|desc)$")
@@ -35,14 +39,15 @@ _NAMES_ATTRIBUTES = (
     "facets",
     "sort",
 )
+_NOT_OF_EVERY = ("facets", "page", "hitsPerPage", "distinct", "filter")
+_PRESENTATION = ("attributesToHighlight", "attributesToCrop", "showMatchesPosition", "retrieveVectors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A request as every node gets it, but for the shards, and what the merge has to know.
 
-    `facets` are those that the client asked for, None without any. `distinct` is the attribute in effect, from the
-    request or the settings. `unmergeable`: why answers of several nodes cannot be merged although one node's could.
+    `facets` are the rules for those that the client asked for, None without any.
     """
 
     original: Json
@@ -52,26 +57,63 @@ class Prepared:
     view: View
     primary_key: str
     facets: FacetRules | None
-    distinct: str | None
-    counts_values: bool
-    """Whether the distinct attribute is among the facets asked of the nodes only to count its values."""
+    distinct: Distinct | None
     threshold: bool
+    shards: tuple[ShardId, ...] | None
+    """The only shards that may have matching documents; None for all."""
+    listed: int
+    """How many values of a facet a node lists."""
     scored: bool
     """Whether scores are shown, or merged by: they are put on one base."""
     semantic: bool
     """Whether hits are ranked by vectors: every document that the filter keeps is one."""
-    unmergeable: str | None
 
     def for_shards(self, shards: Iterable[ShardId]) -> dict[str, Any]:
         """The body for one node that answers for `shards`."""
         return {**self.body, "filter": [*self.filters, shard_filter(shards)]}
 
-    def for_count(self, shards: Iterable[ShardId]) -> dict[str, Any]:
-        """A body that only counts all that matches, whatever its score, and how often each distinct value occurs."""
-        kept = () if self.semantic else ("q", "matchingStrategy", "attributesToSearchOn", "locales")
-        body = {key: self.body[key] for key in kept if key in self.body}
-        facets = {"facets": [self.distinct]} if self.distinct else {}
-        return {**body, **facets, "limit": 0, "filter": [*self.filters, shard_filter(shards)]}
+    def for_count(
+        self,
+        shards: Iterable[ShardId],
+        *,
+        facets: Sequence[str] | None = None,
+        only: str = "",
+        above: bool | None = None,
+    ) -> dict[str, Any]:
+        """A body that only counts what matches, and `facets` (default: the client's) of it, each document for itself.
+
+        `above`: only what reaches the threshold, by default where one node looks at every document. `only` is one more
+        filter.
+        """
+        scored = self.threshold and (self.window.pages if above is None else above)
+        words = ("q", "matchingStrategy", "attributesToSearchOn", "locales")
+        body = self._each_document(words if not self.semantic else ("vector", "hybrid") if scored else ())
+        counted = self.original.get("facets") if facets is None else facets
+        if counted:
+            body["facets"] = counted
+        if scored:
+            body |= {"rankingScoreThreshold": self.original["rankingScoreThreshold"], "page": 1, "hitsPerPage": 0}
+        else:
+            body["limit"] = 0
+        body["filter"] = [*self.filters, *([only] if only else []), shard_filter(shards)]
+        return body
+
+    def for_every(
+        self, shards: Iterable[ShardId], *, most: int, keys_only: bool = False, threshold: bool = True
+    ) -> dict[str, Any]:
+        """A body for the best `most` documents, none left out because of its distinct value.
+
+        `keys_only`: with no more of each than its rank and its primary key.
+        """
+        kept = [key for key in self.body if key not in _NOT_OF_EVERY and (threshold or key != "rankingScoreThreshold")]
+        body = self._each_document([key for key in kept if not (keys_only and key in _PRESENTATION)])
+        if keys_only:
+            body["attributesToRetrieve"] = [self.primary_key, GEO]
+        return {**body, "offset": 0, "limit": most, "filter": [*self.filters, shard_filter(shards)]}
+
+    def _each_document(self, keys: Iterable[str]) -> dict[str, Any]:
+        body = {key: self.body[key] for key in keys if key in self.body}
+        return {**body, "distinct": ABSENT_FIELD} if self.distinct and self.distinct.by_default else body
 
 
 def prepare(request: Json, index: Index, *, scored: bool = False) -> Prepared | None:
@@ -87,27 +129,25 @@ def prepare(request: Json, index: Index, *, scored: bool = False) -> Prepared | 
     window, semantics = make_window(request, settings), semantics_of(request)
     if window is None or semantics is None:
         return None
-    distinct = request.get("distinct") or settings.get("distinctAttribute")
+    distinct = _distinct(request, index)
     by_distance = any(GEO_SORT.match(rule) for rule in request.get("sort") or ())
     retrieved = request.get("attributesToRetrieve")
-    needed = [index.primary_key, *([distinct] if distinct else []), *([GEO] if by_distance else [])]
+    needed = [index.primary_key, *([distinct.attribute] if distinct else []), *([GEO] if by_distance else [])]
     added = [] if retrieved is None or "*" in retrieved else [name for name in needed if name not in retrieved]
-    facets, counts_values = _facets(request, settings, distinct, window)
+    filters = tuple(rewrite(request.get("filter")))
     body = {
         **{key: value for key, value in request.items() if key not in ("offset", "limit", "page", "hitsPerPage")},
-        **window.for_nodes(more=GEO_MARGIN if by_distance else 0, at_most=max_total_hits(settings)),
+        **window.for_nodes(more=GEO_MARGIN if by_distance else 0),
         "showRankingScoreDetails": True,
     }
     if scored:
         body["showRankingScore"] = True
     if added:
         body["attributesToRetrieve"] = [*retrieved, *added]  # type: ignore[misc]
-    if facets is not None:
-        body["facets"] = facets
     return Prepared(
         original=request,
         body=body,
-        filters=tuple(rewrite(request.get("filter"))),
+        filters=filters,
         window=window,
         view=make_view(
             request,
@@ -118,12 +158,20 @@ def prepare(request: Json, index: Index, *, scored: bool = False) -> Prepared | 
         primary_key=index.primary_key,
         facets=facet_rules(settings) if request.get("facets") else None,
         distinct=distinct,
-        counts_values=counts_values,
         threshold=request.get("rankingScoreThreshold") is not None,
+        shards=_narrowed(request, filters, index),
+        listed=node_max_values(settings),
         scored=scored or bool(request.get("showRankingScore") or request.get("showRankingScoreDetails")),
         semantic=semantics.kind != "keyword",
-        unmergeable=_unmergeable(request, index, distinct, window),
     )
+
+
+def _narrowed(request: Json, filters: Sequence[Any], index: Index) -> tuple[ShardId, ...] | None:
+    """The shards that the filter leaves. Which fields there are is for all nodes to say: those that facets list, those
+    that may be searched on, and whether there are vectors."""
+    if any(request.get(key) for key in ("facets", "attributesToSearchOn", "retrieveVectors")):
+        return None
+    return narrowed(filters, index.primary_key, lambda key: shard_of(key, index.shards))
 
 
 def refuse(request: Json) -> None:
@@ -168,34 +216,42 @@ def _hidden_rule(request: Json, index: Index) -> str | None:
     return None if not index.tie_break or key in own or key in asked else f"{key}:asc"
 
 
-def _facets(request: Json, settings: Json, distinct: str | None, window: Window) -> tuple[list[str] | None, bool]:
-    """The facets to ask of the nodes, and whether the distinct attribute was added to count its values."""
-    facets = request.get("facets")
-    if not distinct or not window.pages or not (request.get("distinct") or _filterable(distinct, settings)):
-        return facets, False
-    return [*(facets or ()), distinct], True
+def _distinct(request: Json, index: Index) -> Distinct | None:
+    settings = index.settings
+    by_default = settings.get("distinctAttribute")
+    attribute = request.get("distinct") or by_default
+    if not attribute:
+        return None
+    displayed = settings.get("displayedAttributes")
+    return Distinct(
+        attribute=attribute,
+        asked=bool(request.get("distinct")),
+        filterable=_filtered_by_equality(attribute, settings),
+        by_default=by_default is not None,
+        visible=displayed is None
+        or "*" in displayed
+        or attribute in (*displayed, *widened(settings, primary_key=index.primary_key)),
+    )
 
 
-def _unmergeable(request: Json, index: Index, distinct: str | None, window: Window) -> str | None:
-    if distinct and request.get("facets"):
-        return f"`facets` with `distinct` (`{distinct}`) count one document per value, chosen by each node alone"
-    if distinct and request.get("rankingScoreThreshold") is not None:
-        return f"`rankingScoreThreshold` together with `distinct` (`{distinct}`)"
-    if distinct and window.pages and not request.get("distinct") and not _filterable(distinct, index.settings):
-        return (
-            f"`page` and `hitsPerPage` count exactly, which with `distinct` (`{distinct}`) needs the attribute "
-            "in `filterableAttributes`"
-        )
-    displayed = index.settings.get("displayedAttributes")
-    shown = displayed is None or "*" in displayed or distinct in displayed
-    if distinct and not shown and distinct != index.settings.get("distinctAttribute"):
-        return f"`distinct` by `{distinct}` needs the attribute in `displayedAttributes`"
-    return None
-
-
-def _filterable(name: str, settings: Json) -> bool:
+def _filtered_by_equality(name: str, settings: Json) -> bool:
+    """Whether the first rule of `filterableAttributes` that matches a name lets nodes filter by equality."""
     for rule in settings.get("filterableAttributes") or ():
-        patterns = [rule] if isinstance(rule, str) else rule.get("attributePatterns") or ()
-        if any(pattern == "*" or name == pattern or name.startswith(f"{pattern}.") for pattern in patterns):
-            return True
+        if isinstance(rule, str):
+            if rule == "*" or name == rule or name.startswith(f"{rule}."):
+                return True
+        elif any(_matches(pattern, name) for pattern in rule.get("attributePatterns") or ()):
+            operators = (rule.get("features") or {}).get("filter") or {}
+            return operators.get("equality") is not False
     return False
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """A pattern may begin or end with `*`."""
+    inner = pattern.strip("*")
+    before, after = pattern.startswith("*"), pattern.endswith("*")
+    if before and after:
+        return inner in name
+    if before or after:
+        return name.endswith(inner) if before else name.startswith(inner)
+    return pattern == name

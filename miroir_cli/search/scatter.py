@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import NodeRefusal, ShardUnavailable, UsageError
 from miroir_cli.model import ShardId
+from miroir_cli.search.distinct_answer import answer_distinct
 from miroir_cli.search.hybrid import (
     by_vector_alone,
     enough_by_vector,
@@ -17,7 +18,16 @@ from miroir_cli.search.hybrid import (
     searchable,
     unmergeable,
 )
-from miroir_cli.search.merge import SEMANTIC_HITS, NodeAnswer, assemble, merge, needs_count, rank
+from miroir_cli.search.merge import (
+    SEMANTIC_HITS,
+    NodeAnswer,
+    Ranking,
+    assemble,
+    merge,
+    merged_facets,
+    needs_count,
+    rank,
+)
 from miroir_cli.search.reading import Question, Reader, SearchOptions, read
 from miroir_cli.search.request import Prepared, prepare, refuse
 from miroir_cli.search.semantics import (
@@ -29,6 +39,7 @@ from miroir_cli.search.semantics import (
     semantics_of,
     vector_request,
 )
+from miroir_cli.search.whole_facets import too_many_values, whole_facets
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -65,23 +76,21 @@ async def _search(reader: Reader, request: Json) -> dict[str, Any]:
         vector = await _embed(reader, embedding_request(request, asked), shards)
         request = vector_request(request, asked, vector or ())
     prepared = await _prepared(reader, request)
-    answers, missing = await reader.ask(_put(reader, prepared))
-    if prepared.unmergeable and len(answers) > 1:
-        raise _not_exact(prepared.unmergeable)
-    counted = await _count(reader, prepared, answers) if needs_count(prepared, answers) else None
-    return marked(merge(prepared, answers, reader.map.index, counted=counted), missing)
+    answers, missing = await reader.ask(_put(reader, prepared), prepared.shards)
+    if prepared.distinct and len(answers) > 1 and (prepared.window.needed or prepared.window.pages):
+        return marked(await answer_distinct(reader, prepared, answers), missing)
+    return marked(assemble(prepared, answers, await _ranking(reader, prepared, answers)), missing)
 
 
 async def _hybrid(reader: Reader, request: Json, asked: Semantics) -> dict[str, Any]:
     """A search by words and, unless what these find is good enough over all shards, by vectors."""
     index = reader.map.index
     words = await _prepared(reader, keyword_request(request), scored=True)
-    answers, missing = await reader.ask(_put(reader, words))
+    answers, missing = await reader.ask(_put(reader, words), words.shards)
     shards = [shard for answer in answers for shard in answer.shards]
     if why := unmergeable(words, index.settings):
         return marked(await _whole(reader, request, shards, why), missing)
-    counted = await _count(reader, words, answers) if needs_count(words, answers) else None
-    by_words = rank(words, answers, index, counted=counted)
+    by_words = await _ranking(reader, words, answers)
     vector = asked.vector
     if good_enough(by_words.hits, wanted=words.window.needed, ratio=asked.ratio):
         await _ask_one(reader, checking_request(request), shards)
@@ -92,10 +101,13 @@ async def _hybrid(reader: Reader, request: Json, asked: Semantics) -> dict[str, 
         return marked({**assemble(words, answers, by_words), SEMANTIC_HITS: 0}, missing)
     near = await _prepared(reader, vector_request(request, asked, vector), scored=True)
     found = by_vector_alone(await reader.ask_all(_put(reader, near), shards))
-    by_vector = rank(near, found, index)
+    by_vector = rank(near, found, index, listed=await _listed(reader, near, found, above=True))
     ranking = merge_rankings(by_vector, by_words, near, ratio=asked.ratio, searchable=searchable(index.settings))
     if near.threshold and not near.window.pages and len(found) > 1 and enough_by_vector(by_vector, near):
-        ranking = replace(ranking, total=sum(answer.total for answer in await _count(reader, near, found)))
+        counted = await _count(reader, near, found)
+        listed = await _listed(reader, near, counted, above=False)
+        facets = merged_facets(listed, near.facets) if listed and near.facets else None
+        ranking = replace(ranking, total=sum(answer.total for answer in counted), facets=facets)
     return marked(assemble(near, found, ranking), missing)
 
 
@@ -129,6 +141,31 @@ async def _count(reader: Reader, prepared: Prepared, answers: Sequence[NodeAnswe
         return await client.search(reader.uid, prepared.for_count(shards), timeout=reader.options.timeout)
 
     return await reader.ask_all(count, [shard for answer in answers for shard in answer.shards])
+
+
+async def _ranking(reader: Reader, prepared: Prepared, answers: Sequence[NodeAnswer]) -> Ranking:
+    """The hits of the answers in order, counted and with facets as one node has them."""
+    counted = await _count(reader, prepared, answers) if needs_count(prepared, answers) else None
+    listed = await _listed(reader, prepared, counted or answers, above=counted is None)
+    return rank(prepared, answers, reader.map.index, counted=counted, listed=listed)
+
+
+async def _listed(
+    reader: Reader, prepared: Prepared, counting: Sequence[NodeAnswer], *, above: bool
+) -> Sequence[NodeAnswer] | None:
+    """Answers with the client's facets, listed far enough. `above`: of what reaches the threshold."""
+    if prepared.facets is None or (prepared.distinct and len(counting) == 1):
+        return None
+    found = await whole_facets(
+        reader,
+        counting,
+        lambda shards: prepared.for_count(shards, above=above),
+        prepared.facets,
+        limit=prepared.listed,
+    )
+    if found is None:
+        raise too_many_values(reader, prepared.listed)
+    return found
 
 
 async def _ask_one(

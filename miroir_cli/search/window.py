@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from miroir_cli.indexes.settings import DEFAULT_MAX_TOTAL_HITS
+
 if TYPE_CHECKING:
     from miroir_cli.model import Json
 
 DEFAULT_LIMIT = 20
-DEFAULT_MAX_TOTAL_HITS = 1000
 _WORD = 2**64
 """Meilisearch counts in unsigned 64-bit numbers, and lets sums and products wrap around."""
 
@@ -32,9 +33,9 @@ class Window:
     pages: bool
     echo: Mapping[str, int]
 
-    def for_nodes(self, *, more: int, at_most: int) -> dict[str, int]:
+    def for_nodes(self, *, more: int) -> dict[str, int]:
         """The pagination that every node is asked for, `more` hits beyond the window."""
-        count = min(self.needed + more, at_most) if self.needed else 0
+        count = self.needed + more if self.needed else 0
         return {"page": 1, "hitsPerPage": count} if self.pages else {"offset": 0, "limit": count}
 
     def totals(self, found: int) -> dict[str, int]:

@@ -215,7 +215,7 @@ def on_nodes(states: Sequence[Sequence[str]], *rules: Sequence[str], **more: obj
             **DEFAULTS,
             "filterableAttributes": [
                 {
-                    "attributePatterns": ["_miroir_shard"],
+                    "attributePatterns": ["_miroir_shard", "_miroir_none"],
                     "features": {"facetSearch": False, "filter": {"equality": True, "comparison": False}},
                 }
             ],

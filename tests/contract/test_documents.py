@@ -182,6 +182,7 @@ FETCHED: list[dict[str, Any]] = [{"id": 1, "n": 3, "o": {"x": 1, "y": 2}}, {"id"
     ("body", "expected"),
     [
         ({"fields": ["id"]}, [{"id": 1}, {"id": 2}, {"id": 3}]),
+        ({"fields": ["*"]}, [{}, {}, {}]),
         ({"fields": ["o.x"]}, [{"o": {"x": 1}}, {}, {}]),
         ({"ids": [3, "1", 99], "fields": ["id"]}, [{"id": 1}, {"id": 3}]),
         ({"filter": "n > 1", "fields": ["id"]}, [{"id": 1}]),

@@ -43,6 +43,22 @@ def test_max_total_hits_bounds_the_hits_and_not_the_total(server: Server) -> Non
     assert [hit["id"] for hit in index.search(offset=3)["hits"]] == [3]
 
 
+def test_texts_without_a_character_are_one_value_among_the_hits_of_a_distinct_that_was_asked_for(
+    server: Server,
+) -> None:
+    documents: list[dict[str, Any]] = [{"id": n, "kind": ["", "a", " ", "", None, "A", "", []][n]} for n in range(8)]
+    settings = {"filterableAttributes": ["kind"], "rankingRules": ["id:asc"]}
+    index = server.index(documents, settings)
+    answer = index.search(distinct="kind", facets=["kind"])
+    assert [hit["id"] for hit in answer["hits"]] == [0, 1, 4, 7]
+    assert (answer["estimatedTotalHits"], answer["facetDistribution"]) == (4, {"kind": {"a": 1}})
+    first = index.search(distinct="kind", limit=3)
+    assert ([hit["id"] for hit in first["hits"]], first["estimatedTotalHits"]) == ([0, 1], 6)
+    index.succeed("PATCH", "/settings", {"distinctAttribute": "kind"})
+    by_default = index.search()
+    assert [hit["id"] for hit in by_default["hits"]] == [0, 1, 2, 3, 4, 6, 7]
+
+
 @pytest.mark.parametrize(
     ("sort", "expected"),
     [
@@ -243,3 +259,21 @@ def test_multi_search_answers_in_order_or_not_at_all(corpus: Index) -> None:
     response = corpus.server.call("POST", "/multi-search", {"queries": [*queries, {"indexUid": "nowhere"}]})
     assert refusal(response) == (400, "index_not_found")
     assert response.json()["message"].startswith("Inside `.queries[2]`: ")
+
+
+def test_a_full_list_of_facet_hits_keeps_later_values_of_equal_counts(server: Server) -> None:
+    documents = [{"id": n, "kind": "abcdea"[n]} for n in range(6)]
+    faceting = {"maxValuesPerFacet": 3, "sortFacetValuesBy": {"kind": "count"}}
+    index = server.index(documents, {"filterableAttributes": ["kind"], "faceting": faceting})
+    answer = index.call("POST", "/facet-search", {"facetName": "kind"}).json()
+    assert [hit["value"] for hit in answer["facetHits"]] == ["a", "e", "d"]
+
+
+def test_facet_search_counts_what_a_search_for_one_page_counts(server: Server) -> None:
+    documents = [{"id": n, "kind": "ab"[n % 2], "title": "sea" if n % 2 else "sea of trees"} for n in range(50)]
+    index = server.index(documents, {"filterableAttributes": ["kind", "id"], "searchableAttributes": ["title"]})
+    request = {"facetName": "kind", "q": "sea", "rankingScoreThreshold": 0.99}
+    enough = index.call("POST", "/facet-search", request).json()
+    assert [hit["count"] for hit in enough["facetHits"]] == [25, 25]
+    few = index.call("POST", "/facet-search", {**request, "filter": "id < 20"}).json()
+    assert [hit["value"] for hit in few["facetHits"]] == ["b"]

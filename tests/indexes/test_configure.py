@@ -175,7 +175,10 @@ async def test_a_part_that_is_reset_is_reset_on_the_nodes(tmp_path: Path) -> Non
             for faceting in (await on_nodes(cluster, "faceting")).values():
                 assert faceting["sortFacetValuesBy"] == {"*": "alpha"}
             await change_settings(cluster, UID, {"faceting": None, "pagination": {"maxTotalHits": None}})
-            assert [each["maxTotalHits"] for each in (await on_nodes(cluster, "pagination")).values()] == [1000, 1000]
+            assert [each["maxTotalHits"] for each in (await on_nodes(cluster, "pagination")).values()] == [
+                1_000_000,
+                1_000_000,
+            ]
 
 
 async def test_a_change_by_hand_makes_its_node_stale(tmp_path: Path) -> None:
@@ -215,6 +218,7 @@ def test_a_complete_answer_of_a_node_loses_what_is_reserved() -> None:
         "filterableAttributes": [{"attributePatterns": ["_miroir_shard"]}, "year"],
         "rankingRules": ["words", "id:asc"],
         "faceting": {"maxValuesPerFacet": 1_000_000, "sortFacetValuesBy": {"*": "alpha"}},
+        "pagination": {"maxTotalHits": 1_000_000},
         "displayedAttributes": ["title", "id"],
         "stopWords": [],
     }
@@ -223,6 +227,7 @@ def test_a_complete_answer_of_a_node_loses_what_is_reserved() -> None:
         "filterableAttributes": ["year"],
         "rankingRules": ["words"],
         "faceting": {"maxValuesPerFacet": 100, "sortFacetValuesBy": {"*": "alpha"}},
+        "pagination": {"maxTotalHits": 1000},
         "displayedAttributes": ["title"],
         "stopWords": [],
     }

@@ -8,6 +8,8 @@ import pytest
 
 from miroir_cli.errors import ReservedField, SettingsInvalid
 from miroir_cli.indexes.settings import (
+    NODE_FIRST_VALUES,
+    NODE_MAX_TOTAL_HITS,
     NODE_MAX_VALUES_PER_FACET,
     SHARD_FILTER,
     diff,
@@ -67,7 +69,21 @@ def test_nodes_get_the_marker_the_last_rule_and_every_facet_value() -> None:
     assert node["filterableAttributes"] == [SHARD_FILTER, "genre"]
     assert node["rankingRules"] == [*DEFAULT_RULES, "id:asc"]
     assert node["faceting"] == {"sortFacetValuesBy": {"*": "count"}, "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET}
+    assert node["pagination"] == {"maxTotalHits": NODE_MAX_TOTAL_HITS}
     assert node["displayedAttributes"] is None
+
+
+@pytest.mark.parametrize(
+    ("user", "values"),
+    [
+        ({}, 1000),
+        ({"faceting": {"maxValuesPerFacet": 5000, "sortFacetValuesBy": {"*": "alpha"}}}, 5000),
+        ({"faceting": {"maxValuesPerFacet": 7, "sortFacetValuesBy": {"genre": "count"}}}, NODE_MAX_VALUES_PER_FACET),
+        ({"distinctAttribute": "isbn"}, NODE_MAX_VALUES_PER_FACET),
+    ],
+)
+def test_nodes_list_as_many_facet_values_as_the_merge_needs(user: dict[str, Any], values: int) -> None:
+    assert node_settings(user)["faceting"]["maxValuesPerFacet"] == values
 
 
 @pytest.mark.parametrize("rules", [["words", "id:desc"], ["id:asc", "words"]])
@@ -97,6 +113,7 @@ def test_what_the_merge_reads_is_displayed_on_the_nodes() -> None:
         {},
         {"filterableAttributes": ["genre"], "displayedAttributes": ["title"], "rankingRules": ["words", "typo"]},
         {"faceting": {"maxValuesPerFacet": 7}, "rankingRules": ["words", "id:asc"]},
+        {"pagination": {"maxTotalHits": 7}},
     ],
 )
 def test_a_user_sees_nothing_of_it(user: dict[str, Any]) -> None:
@@ -105,6 +122,7 @@ def test_a_user_sees_nothing_of_it(user: dict[str, Any]) -> None:
     assert shown["rankingRules"] == user.get("rankingRules", DEFAULT_RULES)
     assert shown["displayedAttributes"] == user.get("displayedAttributes", ["*"])
     assert shown["faceting"]["maxValuesPerFacet"] == user.get("faceting", {}).get("maxValuesPerFacet", 100)
+    assert shown["pagination"] == user.get("pagination", {"maxTotalHits": 1000})
     assert "_miroir" not in str(shown)
 
 
@@ -205,7 +223,7 @@ DEFAULTS: dict[str, Any] = {
 def drift_of(user: dict[str, Any], **found: Any) -> list[str]:
     """What is wrong with a node on which the user's settings were set and then `found` changed by hand."""
     node = {**DEFAULTS, "rankingRules": [*DEFAULT_RULES, "id:asc"]}
-    node["faceting"] = {**DEFAULTS["faceting"], "maxValuesPerFacet": NODE_MAX_VALUES_PER_FACET}
+    node["faceting"] = {**DEFAULTS["faceting"], "maxValuesPerFacet": NODE_FIRST_VALUES}
     simple = {key: value for key, value in user.items() if isinstance(value, list | int)}
     settings = {**node, **simple, **found}
     return drift(user, settings, defaults=DEFAULTS, primary_key="id", tie_break=True, default_rules=DEFAULT_RULES)

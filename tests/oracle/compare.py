@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from miroir_cli.search.facets import normalise
+from miroir_cli.search.facet_values import normalise
 
 CHANGING = ("processingTimeMs", "requestUid")
 

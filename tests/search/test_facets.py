@@ -3,11 +3,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from miroir_cli.search.facets import FacetAnswer, FacetRules, facet_rules, merge_facets, normalise, split_numbers
+import pytest
+
+from miroir_cli.search.facets import (
+    FacetAnswer,
+    FacetRules,
+    cut_short,
+    facet_rules,
+    facets_of,
+    merge_facets,
+    split_numbers,
+)
 
 ALPHA = FacetRules(max_values=100, orders={})
 COUNT = FacetRules(max_values=100, orders={"*": "count"})
-NUMERIC = {"f": {"min": 0.0, "max": 99.0}}
+NUMERIC = {"f": {"min": 0.0, "max": 100.0}}
 
 
 def answer(
@@ -93,5 +103,67 @@ def test_rules_are_the_users_with_meilisearchs_defaults() -> None:
     assert (rules.max_values, rules.order("a"), rules.order("b")) == (0, "alpha", "count")
 
 
-def test_values_are_compared_trimmed_decomposed_and_in_lower_case() -> None:
-    assert normalise("  Ｆｕｌｌ ÉTÉ ") == "full e\u0301te\u0301"
+def test_documents_are_counted_as_a_node_counts_them() -> None:
+    documents: list[dict[str, Any]] = [
+        {"color": "Red", "price": 3, "dog": {"name": "Rex"}},
+        {"color": ["red", "blue", "RED"], "price": [3.0, 2.5, "3"], "dog": [{"name": "Rex"}, {"name": "Ida"}]},
+        {"color": None, "price": "", "dog": []},
+    ]
+    found = facets_of(documents, ["color", "dog.name", "price", "rare"])
+    assert found.values == {
+        "color": ({}, {"Red": 2, "blue": 1}),
+        "dog.name": ({}, {"Rex": 2, "Ida": 1}),
+        "price": ({"3": 2, "2.5": 1}, {"3": 1}),
+        "rare": ({}, {}),
+    }
+    assert (found.stats, found.candidates) == ({"price": {"min": 2.5, "max": 3.0}}, 3)
+
+
+def test_documents_add_to_what_the_nodes_counted() -> None:
+    local = facets_of([{"f": text} for text in ("RED", 7)], ["f", "g"])
+    distribution, stats = merge_facets([answer({"red": 2, "blue": 1})], ALPHA, local)
+    assert distribution == {"f": {"7": 1, "blue": 1, "red": 3}, "g": {}}
+    assert list(distribution["f"]) == ["7", "blue", "red"]
+    assert stats == {"f": {"min": 7.0, "max": 7.0}}
+
+
+MANY = 3001
+
+
+@pytest.mark.parametrize(
+    ("parts", "rules", "cut"),
+    [
+        # the first strings of the whole are among the first of each node
+        ([answer({"a": 1, "b": 1, "c": 1}, candidates=MANY), answer({"d": 1}, candidates=9)], ALPHA, False),
+        ([answer({"a": 3, "b": 2, "c": 1}), answer({"d": 1})], COUNT, True),
+        ([answer({"a": 3, "b": 2}), answer({"d": 1})], COUNT, False),
+        # numbers in the order of their text, here and there
+        ([answer({"1": 1, "10": 1, "2": 1}, stats=NUMERIC), answer({"3": 1}, stats=NUMERIC)], ALPHA, False),
+        # numbers in the order of their text on the first node, by value in the whole
+        ([answer({"1": 1, "10": 1, "2": 1}, stats=NUMERIC), answer({}, candidates=MANY)], ALPHA, True),
+        ([answer({"1": 1, "2": 1, "10": 1}, stats=NUMERIC, candidates=MANY)], ALPHA, False),
+        # one node that has three numbers to show shows all strings
+        (
+            [answer({"1": 1, "a": 1, "b": 1}, stats=NUMERIC), answer({"2": 1, "3": 1}, stats=NUMERIC, candidates=MANY)],
+            FacetRules(max_values=3, orders={}),
+            True,
+        ),
+        ([answer({"1": 1, "a": 1, "b": 1}, stats=NUMERIC), answer({"2": 1}, candidates=MANY)], ALPHA, False),
+    ],
+)
+def test_lists_that_are_too_short_are_known(parts: list[FacetAnswer], rules: FacetRules, cut: bool) -> None:
+    assert cut_short(parts, rules, limit=3) is cut
+
+
+def test_all_values_are_missed_where_all_are_wanted() -> None:
+    assert cut_short([answer({"a": 1, "b": 1})], ALPHA, limit=2, every=True)
+    assert not cut_short([answer({"a": 1})], ALPHA, limit=2, every=True)
+
+
+def test_numbers_are_within_the_bounds_of_the_statistics() -> None:
+    stats = {"min": 2.0, "max": 10.0}
+    assert split_numbers({"3": 1, "70": 1}, order="alpha", as_text=True, stats=stats) == ({"3": 1}, {"70": 1})
+    assert split_numbers({"3": 1, "10": 1, "10.5": 1, "11": 1}, order="alpha", as_text=False, stats=stats) == (
+        {"3": 1, "10": 1},
+        {"10.5": 1, "11": 1},
+    )

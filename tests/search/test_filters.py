@@ -48,7 +48,16 @@ def test_rewriting_never_fails_and_loses_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['_miroir_shard = "§"', "a = 1 OR _miroir_x EXISTS", "'_miroir_shard' != 1", '"_miroir_shard"=1']
+    "text",
+    [
+        '"\\u{5f}miroir_shard" EXISTS',
+        "'\\x5fmiroir_shard' EXISTS",
+        "'\\137miroir\\u005fx' = 1",
+        '_miroir_shard = "§"',
+        "a = 1 OR _miroir_x EXISTS",
+        "'_miroir_shard' != 1",
+        '"_miroir_shard"=1',
+    ],
 )
 def test_names_of_miroirs_own_are_refused(text: str) -> None:
     for client in (text, [text], [["a = 1", text]]):

@@ -2,9 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from miroir_cli.errors import UsageError
 from miroir_cli.model import Index, IndexUid, NodeName, ShardId
 from miroir_cli.search.merge import NodeAnswer, merge, needs_count
 from miroir_cli.search.request import Prepared, prepare
@@ -116,42 +113,6 @@ def test_facets_are_shown_to_who_asked() -> None:
     assert "facetDistribution" not in merged({}, answer(0, hit(1), **facets), answer(1, hit(2), **facets))
 
 
-def test_of_equal_distinct_values_the_best_hit_stays() -> None:
-    found = merged(
-        {"distinct": "isbn"},
-        answer(0, hit(1, 3, isbn="A"), hit(2, 1, isbn="b")),
-        answer(1, hit(3, 2, isbn=" a"), hit(4, 1), hit(5, 1, isbn=None), hit(6, 1, isbn=7), hit(7, 1, isbn=7.0)),
-    )
-    assert ids(found) == [1, 2, 4, 5, 6]
-    assert found["estimatedTotalHits"] == 5
-
-
-def test_distinct_values_are_counted_once_over_all_nodes() -> None:
-    def page(shard: int, total: int, values: dict[str, int]) -> NodeAnswer:
-        body = {"hits": [], "hitsPerPage": 0, "page": 1, "totalPages": 0, "totalHits": total}
-        return NodeAnswer(
-            node=NodeName(f"n{shard}"),
-            shards=(ShardId(shard),),
-            body={**body, "facetDistribution": {"isbn": values}, "facetStats": {}},
-        )
-
-    found = merged(
-        {"distinct": "isbn", "hitsPerPage": 0}, page(0, 4, {"a": 1, "b": 1}), page(1, 3, {"B": 1, "c": 1, "d": 1})
-    )
-    assert found["totalHits"] == 4 + 2
-    assert "facetDistribution" not in found
-
-
-def test_several_values_in_a_distinct_attribute_are_refused_where_they_matter() -> None:
-    several = hit(3, 2, isbn=["a", "b"])
-    with pytest.raises(UsageError, match="several values"):
-        merged({"distinct": "isbn"}, answer(0, hit(1, 3, isbn="a")), answer(1, several))
-    assert ids(merged({"distinct": "isbn"}, answer(0, hit(1, 3, isbn="c")), answer(1, hit(3, 2, isbn=["a", "b"])))) == [
-        1,
-        3,
-    ]
-
-
 def test_documents_below_the_threshold_are_counted_apart_when_one_node_would_count_them() -> None:
     index = books()
     request = prepared({"rankingScoreThreshold": 0.5, "limit": 2}, index)
@@ -164,13 +125,11 @@ def test_documents_below_the_threshold_are_counted_apart_when_one_node_would_cou
     assert merge(request, enough, index, counted=counted)["estimatedTotalHits"] == 99
 
 
-def test_documents_that_share_a_value_with_a_hit_are_not_counted_and_others_are() -> None:
+def test_facets_are_those_of_the_answers_that_count() -> None:
     index = books()
-    request = prepared({"distinct": "isbn", "limit": 2}, index)
-    found = [answer(0, hit(1, 3, isbn="A"), hit(2, 1, isbn="x")), answer(1, hit(3, 2, isbn=7))]
-    assert needs_count(request, found)
-    counted = [
-        answer(0, total=10, facetDistribution={"isbn": {"A": 3, "x": 4}}),
-        answer(1, total=5, facetDistribution={"isbn": {"a": 1, "7": 2, "y": 2}}),
-    ]
-    assert merge(request, found, index, counted=counted)["estimatedTotalHits"] == 15 - (4 - 1) - (2 - 1)
+    request = prepared({"rankingScoreThreshold": 0.5, "limit": 1, "facets": ["color"]}, index)
+    few: dict[str, Any] = {"facetDistribution": {"color": {"red": 1}}, "facetStats": {}}
+    many: dict[str, Any] = {"facetDistribution": {"color": {"red": 7, "blue": 2}}, "facetStats": {}}
+    counted = [answer(0, total=9, **many), answer(1, total=0, **{**few, "facetDistribution": {"color": {}}})]
+    found = merge(request, [answer(0, hit(1), **few), answer(1, **few)], index, counted=counted)
+    assert found["facetDistribution"] == {"color": {"blue": 2, "red": 7}}

@@ -26,6 +26,13 @@ def refusal(message: str, code: str = "invalid_search_filter") -> NodeRefusal:
             "Pattern `x` is not filterable. Available filterable attributes patterns are: `_miroir_shard`.",
             "Pattern `x` is not filterable. This index does not have configured filterable attributes.",
         ),
+        ("patterns are: `_miroir_none`, `_miroir_shard`, `genre`.", "patterns are: `genre`."),
+        ("patterns are: `_geo, _miroir_none, _miroir_shard, genre`.", "patterns are: `_geo, genre`."),
+        ("patterns are: `a, _miroir_none, _miroir_shard`.", "patterns are: `a`."),
+        (
+            "Available filterable attributes patterns are: `_miroir_none, _miroir_shard`.",
+            "This index does not have configured filterable attributes.",
+        ),
         ("nothing of ours", "nothing of ours"),
     ],
 )
@@ -52,6 +59,14 @@ def test_a_lost_index_or_lost_settings_tell_about_the_node() -> None:
             "Attribute `x` is not sortable. Available sortable attributes are: `year, <..hidden-attributes>`.",
         ),
         (
+            "Available facet-searchable attributes patterns are: `genre, pages`. To make it",
+            "Available facet-searchable attributes patterns are: `genre, <..hidden-attributes>`. To make it",
+        ),
+        (
+            "Available facet-searchable attributes patterns are: `pages`. To make it",
+            "This index does not have configured facet-searchable attributes. To make it",
+        ),
+        (
             "as distinct attribute. Available filterable attributes patterns are: `genre, <..hidden-attributes>`.",
             "as distinct attribute. Available filterable attributes patterns are: `genre`.",
         ),
@@ -72,3 +87,9 @@ def test_names_that_the_user_does_not_display_stay_hidden_in_messages(message: s
         "filterableAttributes": [{"attributePatterns": ["genre"]}],
     }
     assert clean_message(message, settings) == cleaned
+
+
+def test_a_fetch_names_attributes_that_are_not_displayed() -> None:
+    message = "Attribute `x` is not sortable. Available sortable attributes are: `pages`."
+    found = in_the_clients_words(refusal(message, "invalid_document_sort"), {"displayedAttributes": ["title"]})
+    assert found.message == message

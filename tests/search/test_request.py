@@ -6,6 +6,7 @@ import pytest
 
 from miroir_cli.errors import ReservedField, UsageError
 from miroir_cli.model import Index, IndexUid, ShardId
+from miroir_cli.search.distinct import Distinct
 from miroir_cli.search.request import Prepared, prepare
 
 
@@ -48,7 +49,7 @@ def test_attributes_that_the_merge_needs_are_asked_for() -> None:
 
 def test_sorting_by_distance_asks_for_some_hits_more() -> None:
     assert sent({"sort": ["_geoPoint(1, 2):asc"]})["limit"] == 40
-    assert sent({"sort": ["_geoPoint(1, 2):asc"], "limit": 999})["limit"] == 1000
+    assert sent({"sort": ["_geoPoint(1, 2):asc"], "limit": 2000})["limit"] == 1020
 
 
 @pytest.mark.parametrize(
@@ -97,30 +98,60 @@ def test_miroirs_last_rule_is_hidden_unless_the_client_ranks_by_the_key() -> Non
     assert prepared({}, books(rankingRules=["words", "id:desc"])).view.hidden_rule is None
 
 
-def test_distinct_values_are_counted_through_facets_where_counts_are_exact() -> None:
-    by_page = prepared({"distinct": "isbn", "page": 1})
-    assert (by_page.body["facets"], by_page.counts_values, by_page.facets) == (["isbn"], True, None)
-    assert "facets" not in prepared({"distinct": "isbn"}).body
-
-
 @pytest.mark.parametrize(
-    ("request_", "settings", "reason"),
+    ("settings", "filterable", "visible"),
     [
-        ({"distinct": "isbn", "facets": ["a"]}, {}, "facets"),
-        ({"distinct": "isbn", "rankingScoreThreshold": 0.5}, {}, "rankingScoreThreshold"),
-        ({"page": 1}, {"distinctAttribute": "isbn"}, "filterableAttributes"),
-        ({"distinct": "isbn"}, {"displayedAttributes": ["id"]}, "displayedAttributes"),
+        ({}, False, True),
+        ({"filterableAttributes": ["isbn"]}, True, True),
+        ({"filterableAttributes": ["*"], "displayedAttributes": ["*"]}, True, True),
+        ({"filterableAttributes": ["maker"], "displayedAttributes": ["title"]}, False, False),
+        ({"filterableAttributes": [{"attributePatterns": ["is*"]}], "displayedAttributes": ["isbn"]}, True, True),
+        ({"filterableAttributes": [{"attributePatterns": ["*n"], "features": {"filter": {"equality": False}}}]},
+         False, True),
+        ({"displayedAttributes": ["title"], "sortableAttributes": ["isbn"]}, False, True),
     ],
-)
-def test_what_one_node_alone_could_answer_is_known(
-    request_: dict[str, Any], settings: dict[str, Any], reason: str
+)  # fmt: skip
+def test_what_nodes_can_do_with_the_distinct_attribute_is_known(
+    settings: dict[str, Any], filterable: bool, visible: bool
 ) -> None:
-    assert reason in (prepared(request_, books(**settings)).unmergeable or "")
+    found = prepared({"distinct": "isbn"}, books(**settings)).distinct
+    assert found == Distinct(attribute="isbn", asked=True, by_default=False, filterable=filterable, visible=visible)
 
 
-def test_plain_requests_can_be_merged() -> None:
-    for request in ({}, {"distinct": "isbn"}, {"facets": ["a"], "rankingScoreThreshold": 0.2}):
-        assert prepared(request).unmergeable is None
+def test_the_requests_distinct_attribute_goes_before_that_of_the_settings() -> None:
+    settings = books(distinctAttribute="isbn", filterableAttributes=["isbn", "maker"], displayedAttributes=["title"])
+    by_default = prepared({}, settings)
+    assert by_default.distinct == Distinct(
+        attribute="isbn", asked=False, by_default=True, filterable=True, visible=True
+    )
+    asked = prepared({"distinct": "maker.name"}, settings)
+    assert asked.distinct == Distinct(
+        attribute="maker.name", asked=True, by_default=True, filterable=True, visible=False
+    )
+    assert prepared({}).distinct is None
+
+
+def test_every_document_is_asked_for_without_regard_to_the_distinct_attribute() -> None:
+    request = {"q": "sea", "distinct": "maker", "facets": ["a"], "page": 2, "hitsPerPage": 3, "sort": ["a:asc"]}
+    request |= {"attributesToHighlight": ["title"], "rankingScoreThreshold": 0.4, "filter": "a = 1"}
+    asked = prepared(request, books(distinctAttribute="isbn"))
+    assert asked.for_every([ShardId(1)], most=40) == {
+        "q": "sea",
+        "distinct": "_miroir_none",
+        "sort": ["a:asc"],
+        "attributesToHighlight": ["title"],
+        "rankingScoreThreshold": 0.4,
+        "showRankingScoreDetails": True,
+        "offset": 0,
+        "limit": 40,
+        "filter": ["a = 1", '_miroir_shard IN ["¶"]'],
+    }
+    keys = asked.for_every([ShardId(1)], most=40, keys_only=True, threshold=False)
+    assert set(keys) == {
+        "q", "distinct", "sort", "showRankingScoreDetails", "offset", "limit", "filter", "attributesToRetrieve"
+    }  # fmt: skip
+    assert keys["attributesToRetrieve"] == ["id", "_geo"]
+    assert "distinct" not in prepared(request).for_every([ShardId(1)], most=40)
 
 
 def test_counting_asks_for_no_hits_and_no_score() -> None:
@@ -129,5 +160,27 @@ def test_counting_asks_for_no_hits_and_no_score() -> None:
         "q": "sea",
         "matchingStrategy": "all",
         "limit": 0,
+        "filter": ['_miroir_shard IN ["§"]'],
+    }
+
+
+def test_counting_takes_facets_and_a_filter_more() -> None:
+    asked = prepared({"facets": ["a"], "filter": ["b = 1"]}, books(distinctAttribute="isbn"))
+    assert asked.for_count([ShardId(0)], only="NOT c = 2") == {
+        "distinct": "_miroir_none",
+        "facets": ["a"],
+        "limit": 0,
+        "filter": ["b = 1", "NOT c = 2", '_miroir_shard IN ["§"]'],
+    }
+    assert asked.for_count([ShardId(0)], facets=["isbn"])["facets"] == ["isbn"]
+    assert "facets" not in asked.for_count([ShardId(0)], facets=[])
+
+
+def test_a_page_counts_what_reaches_the_threshold() -> None:
+    asked = prepared({"rankingScoreThreshold": 0.5, "hitsPerPage": 7})
+    assert asked.for_count([ShardId(0)]) == {
+        "rankingScoreThreshold": 0.5,
+        "page": 1,
+        "hitsPerPage": 0,
         "filter": ['_miroir_shard IN ["§"]'],
     }

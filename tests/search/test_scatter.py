@@ -13,7 +13,9 @@ import pytest
 
 from miroir_cli.cluster import Cluster
 from miroir_cli.dev.engine.testing import Engine, running_engine
+from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import IndexNotFound, NodeRefusal, ReservedField, ShardUnavailable, UsageError
+from miroir_cli.indexes.configure import change_settings
 from miroir_cli.model import NodeName, ReplicaState, ShardId
 from miroir_cli.node.client import NodeClient
 from miroir_cli.search.explain import explain
@@ -181,6 +183,28 @@ async def test_what_cannot_be_asked_is_refused_before_any_node_is(tmp_path: Path
             await search(nodes.cluster, UID, {"media": {"image": "x"}})
         with pytest.raises(IndexNotFound):
             await search(nodes.cluster, "nothing", {})
+
+
+async def test_a_filter_that_names_keys_asks_fewer_nodes(tmp_path: Path) -> None:
+    async with three_nodes(tmp_path, replicas=1) as nodes:
+        settings = {"filterableAttributes": ["id", "genre"]}
+        await change_settings(nodes.cluster, UID, settings)
+        shard = shard_of("17", 8)
+        found = await explain(nodes.cluster, UID, {"filter": "id = 17 AND genre = b"})
+        assert (found.narrowed, [ask.shards for ask in found.asks]) == ((shard,), [(shard,)])
+        assert {idle.reason for idle in found.idle} == {
+            "it has none of the shards of the primary keys that the filter names"
+        }
+        asked = found.asks[0].node
+        for name, engine in nodes.engines.items():
+            if name != asked:
+                engine.stop()
+        body = await search(nodes.cluster, UID, {"filter": ["id = 17", "genre = b"]})
+        assert [hit["id"] for hit in body["hits"]] == [17]
+        with pytest.raises(ShardUnavailable):
+            await search(nodes.cluster, UID, {"filter": "id = 17 OR genre = c"})
+        with pytest.raises(ShardUnavailable):  # which facets there are is for all nodes to say
+            await search(nodes.cluster, UID, {"filter": "id = 17", "facets": ["genre"]})
 
 
 async def test_explain_names_who_is_asked_and_who_is_not(tmp_path: Path) -> None:

@@ -37,12 +37,12 @@ def test_a_window_needs_the_hits_up_to_its_end(request_: dict[str, Any], skip: i
 def test_no_more_hits_are_asked_than_the_index_gives() -> None:
     found = window({"limit": 50, "offset": 80}, pagination={"maxTotalHits": 100})
     assert found.needed == 100
-    assert found.for_nodes(more=20, at_most=100) == {"offset": 0, "limit": 100}
+    assert found.for_nodes(more=20) == {"offset": 0, "limit": 120}
 
 
 def test_pages_are_counted_exactly() -> None:
     found = window({"page": 2, "hitsPerPage": 10})
-    assert found.for_nodes(more=0, at_most=1000) == {"page": 1, "hitsPerPage": 20}
+    assert found.for_nodes(more=0) == {"page": 1, "hitsPerPage": 20}
     assert found.totals(41) == {"hitsPerPage": 10, "page": 2, "totalPages": 5, "totalHits": 41}
     assert window({"hitsPerPage": 0}).totals(41) == {"hitsPerPage": 0, "page": 1, "totalPages": 0, "totalHits": 41}
 

@@ -121,7 +121,7 @@ def delete_all(call: Call) -> Result:
 def get_one(call: Call) -> Result:
     """`GET /indexes/{uid}/documents/{id}`."""
     kinds = {"fields": "strs", "retrieveVectors": "bool"}
-    query = from_query(call.query, kinds, "document")
+    query = _with_star(from_query(call.query, kinds, "document"))
     with call.node.lock:
         index = call.index()
         id_ = call.path["document_id"]
@@ -135,18 +135,23 @@ def shown_document(index: Index, number: int, values: Mapping[str, Any]) -> Any:
     """Return a document as stored, cut to `fields`; `_vectors` only on demand."""
     fields = values.get("fields")
     body = index.bodies[number]
-    if (fields is None or fields == ["*"]) and b'"_vectors"' not in body and not values.get("retrieveVectors"):
+    if fields is None and b'"_vectors"' not in body and not values.get("retrieveVectors"):
         return msgspec.Raw(body)
     document = index.document(number)
     vectors = document.pop("_vectors", None)
     if values.get("retrieveVectors"):
         document["_vectors"] = shown_vectors(index, vectors)
-    return document if fields is None or "*" in fields else select(document, fields)
+    return document if fields is None else select(document, fields)
+
+
+def _with_star(query: dict[str, Any]) -> dict[str, Any]:
+    """A query string in which `fields=*` means all of them; in a body it is a name like any other."""
+    return {key: value for key, value in query.items() if key != "fields" or "*" not in value}
 
 
 def list_documents(call: Call) -> Result:
     """`GET /indexes/{uid}/documents`."""
-    query: dict[str, Any] = from_query(call.query, _LIST_KINDS, "document")
+    query: dict[str, Any] = _with_star(from_query(call.query, _LIST_KINDS, "document"))
     if "ids" in query:
         query["ids"] = query["ids"].split(",")
     return _fetch(call, query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from heapq import heappush, heapreplace
 from typing import TYPE_CHECKING, Any
 
 from .derivations import within
@@ -34,17 +35,26 @@ def facet_search(index: Index, name: str, query: str | None, request: SearchRequ
         wanted = normalize_word(query.strip())
         allowed = _typos(index, wanted)
         strings = {value: n for value, n in strings.items() if _matches(wanted, value, allowed)}
-    hits = [
-        {"value": original(index, name, value, index.universe), "count": count}
-        for value, count in sorted(strings.items())
-    ]
-    if facet_order(index, name) == "count":
-        hits.sort(key=lambda hit: (hit["count"], hit["value"]), reverse=True)
+    most = settings["faceting"]["maxValuesPerFacet"]
+    ordered = sorted(strings.items(), key=lambda item: ("" if query is None else normalize_word(item[0]), item[0]))
+    found = [(count, original(index, name, value, index.universe)) for value, count in ordered]
+    chosen = _most_frequent(found, most) if facet_order(index, name) == "count" else found[:most]
     return {
-        "facetHits": hits[: settings["faceting"]["maxValuesPerFacet"]],
+        "facetHits": [{"value": value, "count": count} for count, value in chosen],
         "facetQuery": query,
         "processingTimeMs": int((time.perf_counter() - start) * 1000),
     }
+
+
+def _most_frequent(found: list[tuple[int, str]], most: int) -> list[tuple[int, str]]:
+    """The best by count; once the list is full, a value takes the place of a worst one with no higher count."""
+    best: list[tuple[int, str]] = []
+    for each in found:
+        if len(best) < most:
+            heappush(best, each)
+        elif best and best[0][0] <= each[0]:
+            heapreplace(best, each)
+    return sorted(best, reverse=True)
 
 
 def _advice(index: Index, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import facet_counts, filters
 from .errors import EngineError
+from .fields import MATCH, walk
 from .geo import distance
 from .matches import Matcher, formatted
 from .query import Query, read_query
@@ -51,6 +52,8 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
     limit = min(skip + take, index.settings["pagination"]["maxTotalHits"])
     kind = kind_of(request)
     ranked, by_vector = _found(index, checked, kind, limit)
+    if request.distinct is not None:
+        _drop_blanks(index, ranked, request.distinct)
     page = ranked.hits[skip : skip + take]
     words = _WITHOUT_WORDS if kind == "vector" else checked.query
     matcher = Matcher(index, words, field_scope(index, request.attributes_to_search_on))
@@ -81,12 +84,33 @@ def search(index: Index, request: SearchRequest) -> dict[str, Any]:
 
 
 def found_documents(index: Index, request: SearchRequest) -> int:
-    """Return all documents that a search would count: with `hybrid`, those that the filter keeps."""
+    """Return all documents that a search for one page would count: with `hybrid`, those that the filter keeps."""
     checked = _check(index, request)
     if kind_of(request) == "words":
-        return _ranked(index, checked, 0).candidates
+        most = 0 if request.is_finite else min(request.limit, index.settings["pagination"]["maxTotalHits"])
+        return _ranked(index, checked, most).candidates
     check(index, request)
     return filters.evaluate(index, request.filter)
+
+
+def _drop_blanks(index: Index, ranked: Ranked, name: str) -> None:
+    """Drop all hits but one whose distinct field holds a text without any character.
+
+    Meilisearch looks at the fields of the hits once more when the distinct field comes from the request; such texts,
+    which are no facet values, are equal there.
+    """
+    kept, seen = [], False
+    for number, details in ranked.hits:
+        blank = any(
+            field == name and isinstance(value, str) and not value.strip()
+            for field, value, _ in walk(index.document(number), lambda _: MATCH)
+        )
+        if blank and seen:
+            ranked.candidates &= ~(1 << number)
+        else:
+            kept.append((number, details))
+        seen = seen or blank
+    ranked.hits = kept
 
 
 def _window(request: SearchRequest) -> tuple[int, int]:
