@@ -181,7 +181,7 @@ def test_the_commands_about_vectors_run(servers: list[str], tmp_path: Path) -> N
     searches = blocks(DOCS / "guides" / "vectors.md", "bash")
     done = run_script("\n".join([start, *searches]), servers, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    films = re.findall(r"^ \d   (\w+)", done.stdout, re.M)
+    films = re.findall(r"^ \d +(\w+)", done.stdout, re.M)
     assert films == ["Stalker", "Solaris", "Playtime", "Lost"] * 2 + ["Stalker", "Playtime"], done.stdout
 
 
