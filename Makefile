@@ -36,7 +36,7 @@ clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 
 $(VENV)/.run-$(STATE):
-	@$(call install,.[fast])
+	@$(call install,.)
 	@touch $@
 
 $(VENV)/.dev-$(STATE):

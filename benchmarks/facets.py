@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from miroir_cli.node.transport import fast_reads
 from miroir_cli.search.scatter import search
 from tests.oracle.corpus import WORDS
 from tests.oracle.world import UID, World, embedded_nodes, real_nodes, real_server, world
@@ -56,7 +55,7 @@ async def run(folder: Path, urls: Sequence[str], order: str, options: argparse.N
     documents = [make_document(rng, key, options.values) for key in range(options.documents)]
     settings = {"filterableAttributes": ["brand"], "faceting": {"sortFacetValuesBy": {"*": order}}}
     home = folder / "home"
-    async with world(home, urls, documents=documents, settings=settings, shards=24, transport=fast_reads) as both:
+    async with world(home, urls, documents=documents, settings=settings, shards=24, lean_reads=True) as both:
         for name, query in QUERIES.items():
             await measure(both, f"{order}, {name}", {**query, "facets": ["brand"]}, options.queries)
 

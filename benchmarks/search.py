@@ -21,7 +21,6 @@ from statistics import median
 from typing import Any
 
 from miroir_cli.model import Index, IndexUid, NodeName, ShardId
-from miroir_cli.node.transport import fast_reads
 from miroir_cli.search.merge import NodeAnswer, merge
 from miroir_cli.search.request import prepare
 from miroir_cli.search.scatter import search
@@ -62,7 +61,7 @@ async def run(folder: Path, urls: Sequence[str], options: argparse.Namespace) ->
         settings=SETTINGS["default"],
         shards=24,
         replicas=options.replicas,
-        transport=fast_reads,
+        lean_reads=True,
     ) as both:
         queries = [plain_query(rng) for _ in range(options.queries)]
         for clients in CLIENTS:

@@ -1,4 +1,4 @@
-"""What one small read costs over each of httpx's transports: `python -m benchmarks.transports`.
+"""What one small read costs over httpx and over the pool for reads: `python -m benchmarks.transports`.
 
 A trivial server in a process of its own answers a JSON body; the transports take turns, so that a noisy machine
 slows them alike. Prints, for 1 and 16 requests in flight, milliseconds and processor time of the client per request.
@@ -11,9 +11,6 @@ import multiprocessing
 import socket
 import statistics
 import time
-from collections.abc import Callable
-
-import httpx
 
 from miroir_cli.model import Node, NodeName
 from miroir_cli.node.client import NodeClient
@@ -64,18 +61,13 @@ async def _measure(client: NodeClient, in_flight: int) -> tuple[float, float]:
 
 
 async def _run(port: int) -> None:
-    from miroir_cli.node.transport import fast_reads
-
     node = Node(name=NodeName("n"), url=f"http://127.0.0.1:{port}")
-    transports: dict[str, Callable[[], httpx.AsyncBaseTransport | None]] = {
-        "httpx": lambda: None,
-        "httpx over aiohttp": lambda: fast_reads(node),
-    }
+    transports = {"httpx": False, "a pool of our own": True}
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for _ in range(ROUNDS):
-        for name, make in transports.items():
+        for name, lean in transports.items():
             for in_flight in (1, 16):
-                async with NodeClient(node, transport=make()) as client:
+                async with NodeClient(node, lean=lean) as client:
                     found.setdefault((name, in_flight), []).append(await _measure(client, in_flight))
     for (name, in_flight), samples in found.items():
         wall = statistics.median(sample[0] for sample in samples)

@@ -154,14 +154,23 @@ async def open_cluster(
     command: str = "miroir",
     lock_timeout: float = 60.0,
     transport: TransportFactory | None = None,
+    lean_reads: bool = False,
     patience: Patience | None = None,
     rotation: int = 0,
 ) -> AsyncIterator[Cluster]:
     """Open everything a verb needs and close it afterwards.
 
-    `transport` replaces httpx's own for reads. `rotation` is where the choice among equal replicas starts.
+    `transport` replaces httpx's own for reads. `lean_reads`: they go over a pool that costs less where there are many,
+    as in a process that lives long. `rotation` is where the choice among equal replicas starts.
     """
-    opening = open_site(topology, command=command, lock_timeout=lock_timeout, transport=transport, patience=patience)
+    opening = open_site(
+        topology,
+        command=command,
+        lock_timeout=lock_timeout,
+        transport=transport,
+        lean_reads=lean_reads,
+        patience=patience,
+    )
     async with opening as site, with_state(site, rotation=rotation) as cluster:
         yield cluster
 
@@ -173,10 +182,11 @@ async def open_site(
     command: str = "miroir",
     lock_timeout: float = 60.0,
     transport: TransportFactory | None = None,
+    lean_reads: bool = False,
     patience: Patience | None = None,
 ) -> AsyncIterator[Site]:
     """The same without the state store."""
-    fleet = await _open_fleet(topology, transport=transport)
+    fleet = await _open_fleet(topology, transport=transport, lean=lean_reads)
     try:
         yield Site(
             topology=topology,
@@ -221,13 +231,13 @@ def _version_of(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-async def _open_fleet(topology: Topology, *, transport: TransportFactory | None = None) -> Fleet:
+async def _open_fleet(topology: Topology, *, transport: TransportFactory | None = None, lean: bool = False) -> Fleet:
     """A client for each node with its key; one look-up for nodes that name the same source of it."""
     keys: dict[Secret | None, str | None] = {}
     for node in topology.nodes:
         if node.key not in keys:
             keys[node.key] = await asyncio.to_thread(resolve_key, node.key, base=topology.path.parent)
     return Fleet(
-        NodeClient(node, key=keys[node.key], transport=transport(node) if transport else None)
+        NodeClient(node, key=keys[node.key], transport=transport(node) if transport else None, lean=lean)
         for node in topology.nodes
     )

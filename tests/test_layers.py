@@ -31,9 +31,7 @@ LAYERS = (
 """A room imports from its own layer and from those above it in this list."""
 
 DOORS = {
-    "aiohttp": ("node/",),
     "httpx": ("node/",),
-    "httpx_aiohttp": ("node/",),
     "pyarrow": ("documents/",),
     "rich": ("cli/", "dev/demo"),
     "sqlite3": ("store/sqlite/", "dev/engine/store.py"),

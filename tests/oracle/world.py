@@ -110,9 +110,12 @@ async def world(
     replicas: int = 1,
     tie_break: bool = True,
     transport: TransportFactory | None = None,
+    lean_reads: bool = False,
 ) -> AsyncIterator[World]:
     """The first url is the single node, the others are the cluster. Both get an index `corpus`."""
-    async with two_sides(folder, urls, shards=shards, replicas=replicas, transport=transport) as both:
+    async with two_sides(
+        folder, urls, shards=shards, replicas=replicas, transport=transport, lean_reads=lean_reads
+    ) as both:
         await fill(both, UID, documents=documents, settings=settings, shards=shards, tie_break=tie_break)
         yield both
 
@@ -126,11 +129,14 @@ async def two_sides(
     replicas: int = 1,
     groups: int = 1,
     transport: TransportFactory | None = None,
+    lean_reads: bool = False,
 ) -> AsyncIterator[World]:
     """The same without any index. The nodes are dealt out to the groups."""
-    async with open_cluster(_topology(folder, urls[1:], shards, replicas, groups), transport=transport) as cluster:
+    async with open_cluster(
+        _topology(folder, urls[1:], shards, replicas, groups), transport=transport, lean_reads=lean_reads
+    ) as cluster:
         alone = Node(name=NodeName("single"), url=urls[0])
-        single = NodeClient(alone, transport=transport(alone) if transport else None)
+        single = NodeClient(alone, transport=transport(alone) if transport else None, lean=lean_reads)
         try:
             yield World(cluster=cluster, single=single)
         finally:
