@@ -64,8 +64,8 @@ def sort_rules(request: Json, ranking_rules: Sequence[str] | None, *, last: str 
 def hidden_rules(hits: Iterable[Hit], rules: Sequence[SortRule | None]) -> dict[str, SortRule]:
     """The sorts whose values some hit hides, by the key that stands for them in its details."""
     found: dict[str, SortRule] = {}
-    for hit in hits:
-        details = hit.get(DETAILS) or {}
+    alike = {tuple(details): details for hit in hits if (details := hit.get(DETAILS))}  # nearly always one
+    for details in alike.values():
         if not any(name.startswith(_HIDDEN) for name in details):
             continue
         ordered = sorted(details.items(), key=lambda item: int(item[1]["order"]))

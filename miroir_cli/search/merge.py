@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.indexes.settings import NODE_MAX_TOTAL_HITS
 from miroir_cli.search.facets import NO_DOCUMENTS, DocumentFacets, FacetRules, facet_answer, merge_facets
-from miroir_cli.search.pins import around_pins, position_of, separate
+from miroir_cli.search.pins import around_pins, is_pinned, separate
 from miroir_cli.search.rank import Hit, by_its_vector, identity, rank_keys
 from miroir_cli.search.reach import goes_beyond, reach
 from miroir_cli.search.rescore import rescore
@@ -100,9 +100,10 @@ def with_pins(prepared: Prepared, answers: Sequence[NodeAnswer], hits: list[Hit]
     """Ranked hits of several nodes with the pinned ones of all in their places."""
     if len(answers) == 1:
         return hits
-    pins, _ = separate((hit for answer in answers for hit in answer.hits), lambda hit: hit)
-    if not pins:
+    pinned = [hit for answer in answers for hit in answer.hits if is_pinned(hit)]
+    if not pinned:
         return hits
+    pins, _ = separate(pinned, lambda hit: hit)
     pins.sort(key=lambda pin: (pin[0], identity(pin[1], prepared.primary_key)))
     return list(around_pins(pins, hits))
 
@@ -159,7 +160,7 @@ def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index
     ends: list[int] = []
     ordered = _by_shard(answers)
     for answer in ordered:
-        hits += (hit for hit in answer.hits if position_of(hit) is None)
+        hits += [hit for hit in answer.hits if not is_pinned(hit)]
         if _is_cut(answer):
             ends.append(len(hits) - 1)
     keys = rank_keys(

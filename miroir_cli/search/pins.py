@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
+def is_pinned(hit: Hit) -> bool:
+    return DETAILS in hit and "pin" in hit[DETAILS]
+
+
 def position_of(hit: Hit) -> int | None:
     """Where a hit is pinned; None for a hit that stands where it ranks."""
     pin: dict[str, Any] | None = (hit.get(DETAILS) or {}).get("pin")

@@ -44,6 +44,8 @@ class View:
     order: Mapping[str, int] = field(default_factory=dict)
     """Where the fields of a hit that have a place of their own stand, in front of the others, which are in the order
     of their names."""
+    sequences: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Fields as hits had them until now, and the order that they were shown in."""
     cuts: bool = False
     """Whether the nodes may send attributes beyond `attributes`, `formatted` or `displayed`."""
 
@@ -126,14 +128,18 @@ def show(hit: dict[str, Any], view: View) -> dict[str, Any]:
         hit.pop(DETAILS, None)
     elif DETAILS in hit:
         hit[DETAILS] = show_details(hit[DETAILS], view)
-    return _in_order(_cut(hit, view.attributes) if view.cuts and view.attributes is not None else hit, view.order)
+    return _in_order(_cut(hit, view.attributes) if view.cuts and view.attributes is not None else hit, view)
 
 
-def _in_order(fields: dict[str, Any], order: Mapping[str, int]) -> dict[str, Any]:
+def _in_order(fields: dict[str, Any], view: View) -> dict[str, Any]:
     """Fields of a document in one order, whichever node sent them; what nodes add to it stays behind."""
-    last = len(order)
-    names = sorted(fields.keys() - set(ADDED_BY_NODES), key=lambda name: (order.get(name, last), name))
-    return {name: fields[name] for name in names} | {name: fields[name] for name in fields if name in ADDED_BY_NODES}
+    sent = tuple(fields)
+    names = view.sequences.get(sent)
+    if names is None:
+        last = len(view.order)
+        own = sorted(fields.keys() - set(ADDED_BY_NODES), key=lambda name: (view.order.get(name, last), name))
+        names = view.sequences[sent] = (*own, *(name for name in sent if name in ADDED_BY_NODES))
+    return {name: fields[name] for name in names}
 
 
 def _cut(hit: dict[str, Any], attributes: frozenset[str]) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def _show_formatted(hit: dict[str, Any], view: View) -> None:
     if view.cuts and view.formatted is not None:
         formatted = select(formatted, view.formatted)
     if formatted:
-        hit[FORMATTED] = _in_order(formatted, view.order)
+        hit[FORMATTED] = _in_order(formatted, view)
     else:
         del hit[FORMATTED]
 
