@@ -77,6 +77,7 @@ PURE = (
     "search/narrow.py",
     "search/sorting.py",
     "search/geo.py",
+    "search/caveats.py",
     "search/hybrid.py",
     "search/likeness.py",
     "search/rescore.py",

@@ -275,6 +275,8 @@ def show_explanation(console: Console, found: Explanation) -> None:
         console.print(f"nobody can answer for: {spans(found.missing)}")
     if found.narrowed is not None:
         console.print(f"the filter names primary keys: only shard {spans(found.narrowed)} can have them")
+    for caveat in found.caveats:
+        console.print(f"may differ from one node: {caveat} (docs/concepts/exactness.md)")
     hits = "" if found.hits_per_node is None else f", {found.hits_per_node:,} hits from each"
     console.print(f"{len(found.asks)} nodes for {found.shards} shards{hits}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.model import IndexMap, Json, NodeName, ReplicaState, ShardId
+from miroir_cli.search.caveats import caveats
 from miroir_cli.search.reading import planner_of
 from miroir_cli.search.request import prepare
 
@@ -54,6 +55,8 @@ class Explanation:
     idle: tuple[IdleNode, ...]
     missing: tuple[ShardId, ...]
     hits_per_node: int | None
+    caveats: tuple[str, ...]
+    """Differences from one node's answer that the request falls under, by their names in the documentation."""
 
 
 async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
@@ -85,6 +88,7 @@ async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
         idle=_idle(index_map, plan, groups, narrowed),
         missing=plan.missing,
         hits_per_node=None if prepared is None else _hits(prepared.pagination()),
+        caveats=() if prepared is None or len(asks) < 2 else caveats(prepared, index_map.index.settings),
     )
 
 
