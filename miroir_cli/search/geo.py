@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import asin, cos, floor, radians, sqrt
 from typing import Any
 
@@ -34,6 +35,7 @@ class GeoRule:
     ascending: bool
 
 
+@lru_cache(maxsize=256)
 def geo_rule(name: str) -> GeoRule | None:
     """The rule that a key such as `_geoPoint(48.85, 2.35):asc` names; None for any other key."""
     match = _RULE.match(name)
@@ -55,6 +57,7 @@ def point_of(geo: Any) -> Point | None:
         return None
 
 
+@lru_cache(maxsize=8192)
 def distance(first: Point, second: Point) -> float:
     """Metres between two positions on a sphere, rounded to millimetres as Meilisearch's geo library does."""
     north, east = radians(first[0]), radians(first[1])

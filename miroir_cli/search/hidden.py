@@ -61,6 +61,12 @@ def sort_rules(request: Json, ranking_rules: Sequence[str] | None, *, last: str 
     return found
 
 
+def hides(hits: Iterable[Hit]) -> bool:
+    """Whether the details of some hit hide a sort value."""
+    shapes = set(map(tuple, (hit.get(DETAILS) or () for hit in hits)))
+    return any(name.startswith(_HIDDEN) for shape in shapes for name in shape)
+
+
 def hidden_rules(hits: Iterable[Hit], rules: Sequence[SortRule | None]) -> dict[str, SortRule]:
     """The sorts whose values some hit hides, by the key that stands for them in its details."""
     found: dict[str, SortRule] = {}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.indexes.settings import NODE_MAX_TOTAL_HITS
 from miroir_cli.search.facets import NO_DOCUMENTS, DocumentFacets, FacetRules, facet_answer, merge_facets
-from miroir_cli.search.pins import around_pins, is_pinned, separate
+from miroir_cli.search.geo import ORDERED_BY_METRES_BELOW
+from miroir_cli.search.pins import around_pins, pinned, separate, unpinned
 from miroir_cli.search.rank import Hit, by_its_vector, identity, rank_keys
 from miroir_cli.search.reach import goes_beyond, reach
 from miroir_cli.search.rescore import rescore
@@ -100,10 +101,10 @@ def with_pins(prepared: Prepared, answers: Sequence[NodeAnswer], hits: list[Hit]
     """Ranked hits of several nodes with the pinned ones of all in their places."""
     if len(answers) == 1:
         return hits
-    pinned = [hit for answer in answers for hit in answer.hits if is_pinned(hit)]
-    if not pinned:
+    found = [hit for answer in answers for hit in pinned(answer.hits)]
+    if not found:
         return hits
-    pins, _ = separate(pinned, lambda hit: hit)
+    pins, _ = separate(found, lambda hit: hit)
     pins.sort(key=lambda pin: (pin[0], identity(pin[1], prepared.primary_key)))
     return list(around_pins(pins, hits))
 
@@ -130,9 +131,9 @@ def reaches(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, mor
     if not prepared.window.needed or not cut or asked >= NODE_MAX_TOTAL_HITS:
         return True
     ends = [reach(answer.hits[-1]) for answer in cut]
-    orders = [_first_hits(prepared, answers, index, crowded=crowded) for crowded in (True, False)]
-    hits = orders[0]
-    if hits != orders[1]:
+    hits = _first_hits(prepared, answers, index, crowded=True)
+    many = sum(answer.total for answer in answers) >= ORDERED_BY_METRES_BELOW
+    if many and hits != _first_hits(prepared, answers, index, crowded=False):
         return False
     return len(hits) < prepared.window.needed or all(goes_beyond(end, reach(hits[-1])) for end in ends)
 
@@ -148,7 +149,8 @@ def _is_cut(answer: NodeAnswer) -> bool:
 
 
 def _copy(hit: Hit) -> Hit:
-    return {**hit, DETAILS: {name: dict(detail) for name, detail in hit.get(DETAILS, {}).items()}}
+    details = hit.get(DETAILS, {})
+    return {**hit, DETAILS: dict(zip(details, map(dict, details.values()), strict=True))}
 
 
 def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, crowded: bool = True) -> list[Hit]:
@@ -160,7 +162,7 @@ def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index
     ends: list[int] = []
     ordered = _by_shard(answers)
     for answer in ordered:
-        hits += [hit for hit in answer.hits if not is_pinned(hit)]
+        hits += unpinned(answer.hits)
         if _is_cut(answer):
             ends.append(len(hits) - 1)
     keys = rank_keys(
@@ -187,7 +189,7 @@ def assemble(prepared: Prepared, answers: Sequence[NodeAnswer], ranking: Ranking
     ordered = _by_shard(answers)
     window, view = prepared.window, prepared.view
     hits = ranking.hits[window.skip : window.skip + window.take]
-    by_vector = sum(by_its_vector(hit) for hit in hits)
+    by_vector = sum(map(by_its_vector, hits)) if SEMANTIC_HITS in ordered[0].body else 0
     if view.vectors and view.displayed is not None:
         settle_vectors(ranking.hits, view.displayed)
     body: dict[str, Any] = {}

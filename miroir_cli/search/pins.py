@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-def is_pinned(hit: Hit) -> bool:
-    return DETAILS in hit and "pin" in hit[DETAILS]
+def pinned(hits: Iterable[Hit]) -> list[Hit]:
+    return [hit for hit in hits if "pin" in hit.get(DETAILS, ())]
+
+
+def unpinned(hits: Iterable[Hit]) -> list[Hit]:
+    return [hit for hit in hits if "pin" not in hit.get(DETAILS, ())]
 
 
 def position_of(hit: Hit) -> int | None:

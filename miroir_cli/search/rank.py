@@ -10,7 +10,7 @@ Source: the ranking rules of Meilisearch 1.26 to 1.50 (`score_details.rs`, `new/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -44,12 +44,10 @@ def rank_keys(
     Equal hits are ordered by their primary keys, numbers first. Raises `UsageError` for a sort value that the nodes
     hide. Pinned hits have no rank: they are not for here.
     """
-    details = [hit.get(DETAILS) or {} for hit in hits]
-    identities = [identity(hit, primary_key) for hit in hits]
+    identities = _identities(hits, primary_key)
     columns: list[Column] = []
-    for name, _ in _rules(details):
+    for name, found in _by_rule([hit.get(DETAILS) or {} for hit in hits]):
         rule = geo_rule(name)
-        found: list[Detail] = [each.get(name) for each in details]
         if rule is None:
             columns += _columns(name, found)
         else:
@@ -62,16 +60,19 @@ def by_its_vector(hit: Hit) -> bool:
     return VECTOR_SORT in (hit.get(DETAILS) or {})
 
 
-def _rules(details: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
-    """The ranking rules of the query in their order: those of the hit that was ranked by most of them.
+def _by_rule(details: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Sequence[Detail]]]:
+    """The ranking rules of the query in their order, each with what every hit says of it.
 
-    A hit may have fewer when a node ran out of time (`skipped` marks the place); what it lacks counts as worst.
+    They are those of the hit that was ranked by most of them. A hit may have fewer when a node ran out of time
+    (`skipped` marks the place); what it lacks counts as worst.
     """
-    longest = max(details, key=len, default={})
-    if _SKIPPED in longest:
-        longest = max(details, key=lambda each: len(each) - (_SKIPPED in each))
-    rules = sorted(longest.items(), key=lambda item: int(item[1]["order"]))
-    return [rule for rule in rules if rule[0] != _SKIPPED]
+    shapes = dict.fromkeys(map(tuple, details))  # nearly always one
+    names = max(shapes, key=lambda shape: len(shape) - (_SKIPPED in shape), default=())
+    longest = next((each for each in details if tuple(each) == names), {})
+    by_name = dict(zip(names, zip(*map(dict.values, details), strict=True), strict=True)) if len(shapes) == 1 else None
+    for name in sorted(names, key=lambda name: int(longest[name]["order"])):
+        if name != _SKIPPED:
+            yield name, [each.get(name) for each in details] if by_name is None else by_name[name]
 
 
 def _columns(name: str, found: Sequence[Detail]) -> list[Column]:
@@ -201,6 +202,13 @@ def _name_first(detail: Detail, rule: GeoRule, point: Point | None) -> None:
     if detail is not None and point is not None:
         detail["value"] = {"lat": point[0], "lng": point[1]}
         detail["distance"] = distance(rule.target, point)
+
+
+def _identities(hits: Sequence[Hit], primary_key: str) -> list[Key]:
+    values = [hit.get(primary_key) for hit in hits]
+    if set(map(type, values)) == {int}:
+        return [(_NUMBER, value) for value in values]
+    return [identity(hit, primary_key) for hit in hits]
 
 
 def identity(hit: Hit, primary_key: str) -> Key:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from miroir_cli.errors import NodeRefusal, ShardUnavailable, UsageError
 from miroir_cli.model import ShardId
 from miroir_cli.search.distinct_answer import answer_distinct
-from miroir_cli.search.hidden import hidden_rules, reveal, sort_rules
+from miroir_cli.search.hidden import hidden_rules, hides, reveal, sort_rules
 from miroir_cli.search.hybrid import (
     by_vector_alone,
     enough_by_vector,
@@ -249,6 +249,8 @@ def marked(body: dict[str, Any], missing: Sequence[ShardId]) -> dict[str, Any]:
 
 async def _reveal(reader: Reader, prepared: Prepared, client: NodeClient, hits: list[Hit]) -> None:
     """Read sort values that a node hides from its documents."""
+    if not hides(hits):
+        return
     ranking_rules = reader.map.index.settings.get("rankingRules")
     rules = sort_rules(prepared.original, ranking_rules, last=prepared.view.hidden_rule)
     hidden = hidden_rules(hits, rules)

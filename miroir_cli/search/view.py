@@ -7,8 +7,9 @@ Meilisearch's own rules for names of nested fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from miroir_cli.model import SHARD_FIELD, Json
@@ -23,6 +24,13 @@ VECTORS = "_vectors"
 
 ADDED_BY_NODES = (GEO_DISTANCE, VECTORS, FORMATTED, MATCHES, SCORE, DETAILS)
 """Keys of a hit that are not attributes of the document, and therefore not chosen by name."""
+
+_UNSHOWN = {
+    (score, details): frozenset({SHARD_FIELD, *(() if score else (SCORE,)), *(() if details else (DETAILS,))})
+    for score in (False, True)
+    for details in (False, True)
+}
+"""What is taken away from every hit, by whether its score and the details of that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +49,20 @@ class View:
     details: bool = False
     vectors: bool = False
     hidden_rule: str | None = None
-    order: Mapping[str, int] = field(default_factory=dict)
-    """Where the fields of a hit that have a place of their own stand, in front of the others, which are in the order
-    of their names."""
-    sequences: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, compare=False)
-    """Fields as hits had them until now, and the order that they were shown in."""
+    order: tuple[str, ...] = ()
+    """The fields of a hit that have a place of their own, in front of the others, which are in the order of their
+    names."""
     cuts: bool = False
     """Whether the nodes may send attributes beyond `attributes`, `formatted` or `displayed`."""
 
 
-def field_order(settings: Json, primary_key: str) -> dict[str, int]:
-    """The places of fields in a hit: the primary key's, then those that the settings list.
+def field_order(settings: Json, primary_key: str) -> tuple[str, ...]:
+    """The fields that have a place of their own in a hit: the primary key, then those that the settings list.
 
     Each node shows the fields of a document in the order in which it saw them first, in whatever document.
     """
     listed = [*(settings.get("searchableAttributes") or ()), *(settings.get("displayedAttributes") or ())]
-    return {name: place for place, name in enumerate(dict.fromkeys([primary_key, *listed]))}
+    return tuple(dict.fromkeys([primary_key, *listed]))
 
 
 def make_view(
@@ -65,7 +71,7 @@ def make_view(
     *,
     added: bool,
     hidden_rule: str | None,
-    order: Mapping[str, int] | None = None,
+    order: tuple[str, ...] = (),
 ) -> View:
     """The view of a request. `displayed` is the user's setting; `added`: the nodes are asked for more attributes."""
     shown = None if displayed is None or "*" in displayed else frozenset(displayed)
@@ -81,7 +87,7 @@ def make_view(
         details=bool(request.get("showRankingScoreDetails")),
         vectors=bool(request.get("retrieveVectors")),
         hidden_rule=hidden_rule,
-        order=order or {},
+        order=order,
         cuts=added or shown is not None,
     )
 
@@ -117,29 +123,27 @@ def _formatted_names(
 
 def show(hit: dict[str, Any], view: View) -> dict[str, Any]:
     """A node's hit as the client sees it. The hit may be changed in place."""
-    hit.pop(SHARD_FIELD, None)
     if FORMATTED in hit:
         _show_formatted(hit, view)
     if MATCHES in hit:
         hit[MATCHES] = _show_matches(hit[MATCHES], view)
-    if not view.score:
-        hit.pop(SCORE, None)
-    if not view.details:
-        hit.pop(DETAILS, None)
-    elif DETAILS in hit:
+    if view.details and DETAILS in hit:
         hit[DETAILS] = show_details(hit[DETAILS], view)
-    return _in_order(_cut(hit, view.attributes) if view.cuts and view.attributes is not None else hit, view)
+    fields = _cut(hit, view.attributes) if view.cuts and view.attributes is not None else hit
+    return {name: fields[name] for name in _shown(tuple(fields), view.order, _UNSHOWN[view.score, view.details])}
 
 
-def _in_order(fields: dict[str, Any], view: View) -> dict[str, Any]:
-    """Fields of a document in one order, whichever node sent them; what nodes add to it stays behind."""
-    sent = tuple(fields)
-    names = view.sequences.get(sent)
-    if names is None:
-        last = len(view.order)
-        own = sorted(fields.keys() - set(ADDED_BY_NODES), key=lambda name: (view.order.get(name, last), name))
-        names = view.sequences[sent] = (*own, *(name for name in sent if name in ADDED_BY_NODES))
-    return {name: fields[name] for name in names}
+@lru_cache(maxsize=512)
+def _shown(sent: tuple[str, ...], order: tuple[str, ...], unshown: frozenset[str]) -> tuple[str, ...]:
+    """Fields of a document in one order, whichever node sent them; what nodes add to it stays behind.
+
+    Remembered: the documents of an index have few shapes.
+    """
+    places = {name: place for place, name in enumerate(order)}
+    names = [name for name in sent if name not in unshown]
+    own = [name for name in names if name not in ADDED_BY_NODES]
+    own.sort(key=lambda name: (places.get(name, len(places)), name))
+    return (*own, *(name for name in names if name in ADDED_BY_NODES))
 
 
 def _cut(hit: dict[str, Any], attributes: frozenset[str]) -> dict[str, Any]:
@@ -160,7 +164,7 @@ def _show_formatted(hit: dict[str, Any], view: View) -> None:
     if view.cuts and view.formatted is not None:
         formatted = select(formatted, view.formatted)
     if formatted:
-        hit[FORMATTED] = _in_order(formatted, view)
+        hit[FORMATTED] = {name: formatted[name] for name in _shown(tuple(formatted), view.order, frozenset())}
     else:
         del hit[FORMATTED]
 
