@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
@@ -26,10 +26,11 @@ from miroir_cli.errors import (
     NodeUnsupported,
 )
 from miroir_cli.node.answers import Accepted, Answer, Greeting, NodeVersion, Refused, Unknown
-from miroir_cli.node.pool import ReadPool, Response
+from miroir_cli.node.pool import ReadPool
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json, Node, NodeName
+    from miroir_cli.node.connection import Response
 
 OLDEST_SUPPORTED = (1, 26)
 
@@ -303,7 +304,7 @@ class NodeClient:
         content: bytes | None,
         timeout: float | None,
     ) -> httpx.Response | Response:
-        """Ask once, and once more at once when a kept connection turns out to be closed."""
+        """Ask once, and once more at once when the connection drops; the pool knows by itself when that is right."""
         seconds = timeout if timeout is not None else self._read_timeout
         for last in (False, True):
             try:
@@ -315,7 +316,7 @@ class NodeClient:
                     method, self._url(path), params=params, content=content, headers=headers, timeout=limit
                 )
             except DROPPED as error:
-                if last:
+                if last or self._lean:
                     raise self._unavailable(error, sent=True) from error
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError) as error:
                 raise self._unavailable(error, sent=not isinstance(error, NEVER_SENT)) from error
@@ -326,7 +327,7 @@ class NodeClient:
     ) -> Response:
         if self._pool is None:
             self._pool = ReadPool(self.node.url, headers=self._headers)
-        target = f"{path}?{urlencode(params)}" if params else path
+        target = f"{path}?{httpx.QueryParams(params)}" if params else path
         return await self._pool.request(method, target, content=content, timeout=timeout)
 
     def _unavailable(self, error: Exception, *, sent: bool) -> NodeUnavailable:

@@ -80,7 +80,7 @@ def test_help_is_printed_for_every_command(words: tuple[str, ...], capsys: pytes
 def test_help_loads_no_http_library_and_no_database() -> None:
     code = (
         "import sys; from miroir_cli.cli.app import main; status = main(['--help']); "
-        "heavy = {'httpx', 'sqlite3', 'sqlite_utils', 'msgspec', 'tomlkit', 'aiohttp', 'starlette', 'uvicorn', "
+        "heavy = {'httpx', 'sqlite3', 'sqlite_utils', 'msgspec', 'tomlkit', 'httptools', 'starlette', 'uvicorn', "
         "'pyarrow', 'xxhash', 'asyncio'} & set(sys.modules); "
         "assert not heavy, heavy; sys.exit(status)"
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
-from miroir_cli.errors import NodeRefusal, NodeUnavailable
+from miroir_cli.errors import MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.model import Node, NodeName
 from miroir_cli.node.client import NodeClient
 from miroir_cli.node.pool import ReadPool
@@ -26,7 +31,7 @@ async def take(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def server(behave: Behaviour) -> AsyncIterator[str]:
+async def server(behave: Behaviour, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The url of a server that gives each connection, with its number, to `behave` and closes it afterwards."""
     numbers = iter(range(1000))
 
@@ -38,9 +43,9 @@ async def server(behave: Behaviour) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     finally:
         listening.close()
 
@@ -133,12 +138,24 @@ async def test_a_server_that_wants_the_connection_closed_gets_a_new_one() -> Non
     assert numbers == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", b"\x00garbage\r\n\r\n"],
-    ids=["nothing", "half a header", "half a body", "no HTTP"],
-)
-async def test_an_answer_that_breaks_off_is_asked_for_once_more_and_then_an_error(answer: bytes) -> None:
+BROKEN = {
+    "nothing": b"",
+    "half a header": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+    "half a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{}",
+    "no last chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    "no HTTP": b"\x00garbage\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n{}",
+    "only an interim answer": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "no JSON": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{",
+    "not a success": b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\n\r\n{}",
+    "no key": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+async def test_what_is_no_answer_is_the_same_error_as_over_httpx_and_not_asked_for_again(answer: bytes) -> None:
     asked: list[int] = []
 
     async def behave(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,10 +164,66 @@ async def test_an_answer_that_breaks_off_is_asked_for_once_more_and_then_an_erro
         writer.write(answer)
         await writer.drain()
 
+    async with server(behave) as url:
+        node = Node(name=NodeName("n1"), url=url)
+        async with NodeClient(node, lean=True) as lean, NodeClient(node) as plain:
+            errors: list[MiroirError] = []
+            for client in (lean, plain):
+                with pytest.raises(MiroirError) as caught:
+                    await client.get("x")
+                errors.append(caught.value)
+                assert lean is not client or asked == [0]
+    ours, theirs = errors
+    assert (type(ours), ours.message, ours.hint) == (type(theirs), theirs.message, theirs.hint)
+    assert getattr(ours, "sent", None) == getattr(theirs, "sent", None)
+
+
+@pytest.mark.parametrize("answer", [BROKEN["half a header"], BROKEN["half a body"], BROKEN["no HTTP"]])
+async def test_a_kept_connection_that_breaks_in_the_middle_of_an_answer_is_not_replaced(answer: bytes) -> None:
+    asked: list[int] = []
+
+    async def behave(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for each in (OK, answer):
+            await take(reader)
+            asked.append(number)
+            writer.write(each)
+            await writer.drain()
+
     async with client_of(behave) as client:
-        with pytest.raises(NodeUnavailable, match="closed the connection without an answer") as caught:
+        await client.get("x")
+        with pytest.raises(NodeUnavailable, match="closed the connection without an answer"):
             await client.get("x")
-    assert caught.value.sent and asked == [0, 1]
+        assert asked == [0, 0]
+        assert await client.get("x") == {}, "on a new connection"
+    assert asked == [0, 0, 1]
+
+
+async def test_a_kept_connection_closed_instead_of_an_answer_is_replaced_once() -> None:
+    asked: list[int] = []
+
+    async def behave(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await take(reader)
+        asked.append(number)
+        if number == 0:
+            writer.write(OK)
+            await take(reader)
+            asked.append(number)
+
+    async with client_of(behave) as client:
+        await client.get("x")
+        with pytest.raises(NodeUnavailable, match="closed the connection without an answer"):
+            await client.get("x")
+    assert asked == [0, 0, 1]
+
+
+async def test_an_answer_may_end_with_the_connection() -> None:
+    async with client_of(answering(b'HTTP/1.0 200 OK\r\n\r\n{"a":1}')) as client:
+        assert [await client.get("x"), await client.get("x")] == [{"a": 1}] * 2
+
+
+async def test_an_interim_answer_is_passed_over() -> None:
+    async with client_of(answering(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK)) as client:
+        assert await client.get("x") == {}
 
 
 async def test_a_slow_answer_is_given_up_and_its_connection_with_it() -> None:
@@ -185,14 +258,25 @@ async def test_a_question_that_is_cancelled_takes_its_connection_along() -> None
         assert await client.get("x") == {"n": 1}
 
 
-async def test_what_the_server_says_unasked_is_no_answer() -> None:
+@pytest.mark.parametrize("more", [OK.replace(b"{}", b"[]"), OK[:-20], OK[:-1], b"x"])
+@pytest.mark.parametrize("pause", [0.0, 0.02])
+async def test_what_the_server_says_unasked_is_no_answer(more: bytes, pause: float) -> None:
     async def behave(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await take(reader)
-        writer.write(OK + (OK.replace(b"{}", b"[]") if number == 0 else b""))
+        if number == 0:
+            if pause:
+                writer.write(OK)
+                await asyncio.sleep(pause)
+                writer.write(more)
+            else:
+                writer.write(OK + more)
+        else:
+            writer.write(OK)
         await take(reader)
 
     async with client_of(behave) as client:
         assert await client.get("x") == {}
+        await asyncio.sleep(2 * pause)
         assert await client.get("x") == {}
 
 
@@ -253,3 +337,170 @@ async def test_no_more_connections_than_allowed_are_open_at_once() -> None:
         await asyncio.gather(*(pool.request("GET", "x", timeout=5) for _ in range(30)))
         await pool.aclose()
     assert most == 3
+
+
+async def test_a_request_that_got_no_connection_in_time_was_not_sent() -> None:
+    asked: list[int] = []
+
+    async def behave(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await take(reader)
+        asked.append(number)
+        await asyncio.sleep(0.2)
+        writer.write(OK)
+
+    async with server(behave) as url:
+        pool = ReadPool(url, headers={}, connections=1)
+        first = asyncio.create_task(pool.request("GET", "x", timeout=5))
+        await asyncio.sleep(0.05)
+        with pytest.raises(httpx.PoolTimeout):
+            await pool.request("GET", "x", timeout=0.02)
+        assert (await first).content == b"{}"
+        await pool.aclose()
+    assert asked == [0]
+
+
+async def test_headers_that_trickle_do_not_hold_an_answer_up_for_ever() -> None:
+    async def behave(_: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await take(reader)
+        for number in range(1000):
+            writer.write(b"HTTP/1.1 200 OK\r\n" if number == 0 else b"X-%d: 1\r\n" % number)
+            await writer.drain()
+            await asyncio.sleep(0.005)
+
+    async with client_of(behave) as client:
+        with pytest.raises(NodeUnavailable, match="did not answer in time"):
+            await client.get("x", timeout=0.1)
+
+
+async def test_unused_connections_are_closed_after_a_while() -> None:
+    ended: list[int] = []
+
+    async def behave(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (await reader.read(1000)) != b"":
+            await asyncio.sleep(0.01)
+            writer.write(OK)
+        ended.append(number)
+
+    async with server(behave) as url:
+        pool = ReadPool(url, headers={}, idle_expiry=0.1)
+        await asyncio.gather(*(pool.request("GET", "x", timeout=5) for _ in range(3)))
+        await asyncio.sleep(0.05)
+        await pool.request("GET", "x", timeout=5)
+        assert ended == []
+        await asyncio.sleep(0.08)
+        assert len(ended) == 2, "those used longest ago"
+        await asyncio.sleep(0.1)
+        assert sorted(ended) == [0, 1, 2]
+        await pool.aclose()
+
+
+async def test_a_question_given_up_closes_its_connection_at_once() -> None:
+    ended = asyncio.Event()
+
+    async def behave(_: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await take(reader)
+        await reader.read()
+        ended.set()
+
+    async with client_of(behave) as client:
+        task = asyncio.create_task(client.get("x"))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait_for(ended.wait(), 1)
+
+
+def open_sockets() -> int:
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += entry.readlink().name.startswith("socket:")
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts sockets where Linux lists them")
+async def test_no_socket_is_left_whatever_happened() -> None:
+    answers = [OK, *BROKEN.values(), OK.replace(b"Content-Type", b"Connection: close\r\nContent-Type"), None]
+
+    async def behave(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await take(reader)
+            answer = answers[number % len(answers)]
+            if answer is None:
+                await reader.read()
+            else:
+                writer.write(answer)
+                if answer is not OK:
+                    break
+
+    async with server(behave) as url:
+        before = open_sockets()
+        async with NodeClient(Node(name=NodeName("n1"), url=url), lean=True) as client:
+            await asyncio.gather(*(client.get("x", timeout=0.05) for _ in range(50)), return_exceptions=True)
+            waiting = [asyncio.create_task(client.get("x")) for _ in range(40)]
+            await asyncio.sleep(0.05)
+            for task in waiting[::2]:
+                task.cancel()
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(each) for each in done} >= {asyncio.CancelledError, NodeUnavailable}
+        await asyncio.sleep(0.05)  # the server's ends
+        assert open_sockets() == before
+        with pytest.raises(NodeUnavailable):
+            await client.get("x")
+        assert open_sockets() == before
+
+
+async def test_a_host_that_does_not_take_connections_was_sent_nothing() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                crowd = stack.enter_context(socket.socket())
+                crowd.setblocking(False)
+                with suppress(BlockingIOError):
+                    crowd.connect(address)
+            client = await stack.enter_async_context(
+                NodeClient(Node(name=NodeName("n1"), url=f"http://127.0.0.1:{address[1]}"), lean=True)
+            )
+            before = open_sockets()
+            with pytest.raises(NodeUnavailable, match="cannot be reached") as caught:
+                await client.get("x")
+            assert not caught.value.sent
+            await asyncio.sleep(0.01)
+            assert open_sockets() == before
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that only those trust who are told to; its key is beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    folder = tmp_path_factory.mktemp("certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=node", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder / "cert.pem"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_https_trusts_whom_the_system_trusts(
+    certificate: Path, trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    async with server(answering(OK, OK), tls=context) as url:
+        before = open_sockets()
+        async with NodeClient(Node(name=NodeName("n1"), url=url), lean=True) as client:
+            if trusted:
+                assert [await client.get("x"), await client.read("x", {})] == [{}, {}]
+            else:
+                with pytest.raises(NodeUnavailable, match="cannot be reached") as caught:
+                    await client.get("x")
+                assert not caught.value.sent
+        await asyncio.sleep(0.05)
+        assert open_sockets() == before
