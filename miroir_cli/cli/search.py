@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from miroir_cli.cli.console import Console, run
-from miroir_cli.cli.table import Column
+from miroir_cli.cli.table import Column, counted
 from miroir_cli.errors import PartialError, UsageError
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def show_explanation(console: Console, found: Explanation) -> None:
     for caveat in found.caveats:
         console.print(f"may differ from one node: {caveat} (docs/concepts/exactness.md)")
     hits = "" if found.hits_per_node is None else f", {found.hits_per_node:,} hits from each"
-    console.print(f"{len(found.asks)} nodes for {found.shards} shards{hits}")
+    console.print(f"{counted(len(found.asks), 'node')} for {found.shards} shards{hits}")
 
 
 def spans(shards: Sequence[int]) -> str:
