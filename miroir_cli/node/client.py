@@ -12,6 +12,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -401,6 +402,7 @@ class NodeClient:
         return NodeUnavailable(f"node `{self.name}` answered a body of an unknown shape", node=self.name, sent=True)
 
 
+@lru_cache(maxsize=1024)
 def segment(text: str) -> str:
     """One segment of a path: a slash in it cannot lead elsewhere."""
     return quote(text, safe="")

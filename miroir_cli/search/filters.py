@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from miroir_cli.errors import ReservedField, UsageError
@@ -43,6 +44,11 @@ def rewrite(client: Any) -> list[Any]:
 
 def shard_filter(shards: Iterable[ShardId]) -> str:
     """The filter that makes a node answer for these shards only."""
+    return _shard_filter(tuple(shards))
+
+
+@lru_cache(maxsize=1024)
+def _shard_filter(shards: tuple[ShardId, ...]) -> str:
     spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
     return f"{SHARD_FIELD} IN [{spelled}]"
 

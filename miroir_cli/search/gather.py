@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,6 @@ class _Ask:
 
     node: NodeName
     shards: tuple[ShardId, ...]
-    late_at: float
     answer: dict[str, Any] | None = None
     failed: bool = False
     instead: list[_Ask] | None = None
@@ -67,7 +66,7 @@ class _Ask:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Gathering:
-    """The questions of one query: who was asked, who is still to answer, who failed."""
+    """The questions of one query: who was asked, who failed, who is late. `over`: more answers are not needed."""
 
     planner: Planner
     call: Call
@@ -75,60 +74,62 @@ class _Gathering:
     late_after: float
     failures: dict[NodeName, MiroirError]
     group: asyncio.TaskGroup
-    pending: dict[asyncio.Task[dict[str, Any] | MiroirError], _Ask] = field(default_factory=dict)
+    loop: asyncio.AbstractEventLoop
+    over: asyncio.Future[None]
+    first: list[_Ask] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    alarms: list[asyncio.TimerHandle] = field(default_factory=list)
     slow: set[NodeName] = field(default_factory=set)
     refusal: NodeRefusal | None = None
 
+    async def run(self, shards: Iterable[ShardId] | None) -> tuple[ShardId, ...]:
+        """Ask until every question is settled or refused; the shards that nobody has."""
+        self.first, missing = self.ask(shards)
+        self._settle()
+        try:
+            await self.over
+        finally:
+            for alarm in self.alarms:
+                alarm.cancel()
+            for task in self.tasks:
+                task.cancel()
+        return missing
+
     def ask(self, shards: Iterable[ShardId] | None) -> tuple[list[_Ask], tuple[ShardId, ...]]:
         """Send questions for `shards` to nodes that neither failed nor are late; also the shards nobody has."""
-        plan = self.planner.plan(rotation=self.rotation, avoid=frozenset(self.failures) | self.slow, shards=shards)
-        late_at = asyncio.get_running_loop().time() + self.late_after
-        asks = [_Ask(node=node, shards=asked, late_at=late_at) for node, asked in plan.asks.items()]
-        for each in asks:
-            self.pending[self.group.create_task(self._try(each))] = each
+        plan = self.planner.plan(rotation=self.rotation, avoid=self._avoided(), shards=shards)
+        asks = [_Ask(node=node, shards=asked) for node, asked in plan.asks.items()]
+        self.tasks += [self.group.create_task(self._try(each)) for each in asks]
+        if asks:
+            self.alarms.append(self.loop.call_later(self.late_after, self._hedge, asks))
         return asks, plan.missing
 
-    async def _try(self, ask: _Ask) -> dict[str, Any] | MiroirError:
+    async def _try(self, ask: _Ask) -> None:
         try:
-            return await self.call(ask.node, ask.shards)
+            ask.answer = await self.call(ask.node, ask.shards)
+        except NodeRefusal as refusal:
+            self.refusal = self.refusal or refusal
         except MiroirError as error:
-            return error
-
-    async def step(self) -> None:
-        """Wait for the next answer, or for somebody to be late, and act on it."""
-        clock = asyncio.get_running_loop().time
-        due = [ask.late_at for ask in self.pending.values() if ask.instead is None]
-        done, _ = await asyncio.wait(
-            self.pending,
-            timeout=max(min(due) - clock(), 0.0) if due else None,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        for task in done:
-            self._take(self.pending.pop(task), task.result())
-        now = clock()
-        for ask in list(self.pending.values()):
-            if ask.instead is None and ask.late_at <= now:
-                self._hedge(ask)
-
-    def _take(self, ask: _Ask, result: dict[str, Any] | MiroirError) -> None:
-        if isinstance(result, NodeRefusal):
-            self.refusal = self.refusal or result
-        elif isinstance(result, MiroirError):
             ask.failed = True
-            self.failures[ask.node] = result
-            if ask.instead is None:
+            self.failures[ask.node] = error
+            if ask.instead is None and not self.over.done():
                 ask.instead, ask.lost = self.ask(ask.shards)
-        else:
-            ask.answer = result
+        self._settle()
 
-    def _hedge(self, ask: _Ask) -> None:
-        """Ask others in addition, if they have all of the shards."""
-        self.slow.add(ask.node)
-        avoid = frozenset(self.failures) | self.slow
-        if self.planner.plan(rotation=self.rotation, avoid=avoid, shards=ask.shards).missing:
-            ask.late_at = float("inf")
-        else:
-            ask.instead, _ = self.ask(ask.shards)
+    def _settle(self) -> None:
+        if not self.over.done() and (self.refusal or all(ask.settled() for ask in self.first)):
+            self.over.set_result(None)
+
+    def _hedge(self, asks: Sequence[_Ask]) -> None:
+        """For each node that is late ask others in addition, if they have all of the shards."""
+        for ask in asks:
+            if ask.answer is None and not ask.failed:
+                self.slow.add(ask.node)
+                if not self.planner.plan(rotation=self.rotation, avoid=self._avoided(), shards=ask.shards).missing:
+                    ask.instead, _ = self.ask(ask.shards)
+
+    def _avoided(self) -> frozenset[NodeName]:
+        return frozenset(self.failures) | self.slow
 
 
 async def gather(
@@ -145,6 +146,7 @@ async def gather(
     A node whose call raises is not asked again, nor is one of `failures`; other in-sync replicas take its shards.
     A `NodeRefusal` ends the query. Calls that are not needed any more are cancelled.
     """
+    loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
         gathering = _Gathering(
             planner=planner,
@@ -153,15 +155,15 @@ async def gather(
             late_after=late_after,
             failures=dict(failures or {}),
             group=group,
+            loop=loop,
+            over=loop.create_future(),
         )
-        asks, missing = gathering.ask(shards)
-        while gathering.refusal is None and not all(ask.settled() for ask in asks):
-            await gathering.step()
-        for task in gathering.pending:
-            task.cancel()
+        missing = await gathering.run(shards)
     return Gathered(
-        answers=tuple(answer for ask in asks for answer in ask.answers()),
-        missing=() if gathering.refusal else tuple(sorted({*missing, *(s for ask in asks for s in ask.missing())})),
+        answers=tuple(answer for ask in gathering.first for answer in ask.answers()),
+        missing=()
+        if gathering.refusal
+        else tuple(sorted({*missing, *(s for ask in gathering.first for s in ask.missing())})),
         failures=gathering.failures,
         refusal=gathering.refusal,
     )

@@ -63,7 +63,7 @@ def sort_rules(request: Json, ranking_rules: Sequence[str] | None, *, last: str 
 
 def hides(hits: Iterable[Hit]) -> bool:
     """Whether the details of some hit hide a sort value."""
-    shapes = set(map(tuple, (hit.get(DETAILS) or () for hit in hits)))
+    shapes = set(map(tuple, [hit.get(DETAILS) or () for hit in hits]))
     return any(name.startswith(_HIDDEN) for shape in shapes for name in shape)
 
 

@@ -7,7 +7,7 @@ added up. Everything that miroir asked for itself is taken away again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.indexes.settings import NODE_MAX_TOTAL_HITS
@@ -89,7 +89,9 @@ def rank(
     The hits still have everything that the nodes sent (`view.show` takes it away).
     """
     counting = answers if counted is None else counted
-    hits = with_pins(prepared, answers, ordered_hits(prepared, answers, index))
+    hits = ordered_hits(prepared, answers, index)
+    if len(hits) < sum(len(answer.hits) for answer in answers):
+        hits = with_pins(prepared, answers, hits)
     return Ranking(
         hits=hits[: prepared.window.needed],
         total=sum(answer.total for answer in counting),
@@ -124,23 +126,20 @@ def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
 def reaches(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, more: int) -> bool:
     """Whether nodes that were asked for `more` hits beyond the window sent all that decide about a sort by distance.
 
-    The answers stay as they are.
+    The details of their hits name the first of their ranks afterwards, as `rank` leaves them.
     """
     asked = max(prepared.pagination(more).values())
     cut = [answer for answer in answers if _is_cut(answer)]
     if not prepared.window.needed or not cut or asked >= NODE_MAX_TOTAL_HITS:
         return True
     ends = [reach(answer.hits[-1]) for answer in cut]
-    hits = _first_hits(prepared, answers, index, crowded=True)
-    many = sum(answer.total for answer in answers) >= ORDERED_BY_METRES_BELOW
-    if many and hits != _first_hits(prepared, answers, index, crowded=False):
+    others: list[Hit] | None = None
+    if sum(answer.total for answer in answers) >= ORDERED_BY_METRES_BELOW:
+        others = list(map(_copy, ordered_hits(prepared, answers, index, crowded=False)[: prepared.window.needed]))
+    hits = ordered_hits(prepared, answers, index)[: prepared.window.needed]
+    if others is not None and others != hits:
         return False
     return len(hits) < prepared.window.needed or all(goes_beyond(end, reach(hits[-1])) for end in ends)
-
-
-def _first_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, crowded: bool) -> list[Hit]:
-    copies = [replace(answer, body={**answer.body, "hits": list(map(_copy, answer.hits))}) for answer in answers]
-    return ordered_hits(prepared, copies, index, crowded=crowded)[: prepared.window.needed]
 
 
 def _is_cut(answer: NodeAnswer) -> bool:
@@ -149,8 +148,8 @@ def _is_cut(answer: NodeAnswer) -> bool:
 
 
 def _copy(hit: Hit) -> Hit:
-    details = hit.get(DETAILS, {})
-    return {**hit, DETAILS: dict(zip(details, map(dict, details.values()), strict=True))}
+    """A hit whose details stay as they are when those of the other are changed."""
+    return hit | ({DETAILS: {name: dict(detail) for name, detail in hit[DETAILS].items()}} if DETAILS in hit else {})
 
 
 def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, *, crowded: bool = True) -> list[Hit]:
@@ -171,6 +170,7 @@ def ordered_hits(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index
         candidates=sum(answer.total for answer in ordered),
         ends=ends,
         crowded=crowded,
+        whole=index.tie_break,
     )
     if not index.tie_break:
         keys = [key[:-1] for key in keys]

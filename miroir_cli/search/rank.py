@@ -10,9 +10,10 @@ Source: the ranking rules of Meilisearch 1.26 to 1.50 (`score_details.rs`, `new/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
+from operator import itemgetter
 from typing import Any
 
 from miroir_cli.errors import UsageError
@@ -34,25 +35,38 @@ _REVERSED = bytes(max(0xFE - byte, 0) for byte in range(256))
 
 
 def rank_keys(
-    hits: Sequence[Hit], *, primary_key: str, candidates: int, ends: Sequence[int] = (), crowded: bool = True
+    hits: Sequence[Hit],
+    *,
+    primary_key: str,
+    candidates: int,
+    ends: Sequence[int] = (),
+    crowded: bool = True,
+    whole: bool = False,
 ) -> list[Key]:
     """A key for each hit; sorting by them gives the order of one node that has all `candidates` matching documents.
 
     `ends` are the places of hits behind which a node has more of them. How many documents one node would sort by
     distance is not known then; `crowded` assumes that they are many.
 
-    Equal hits are ordered by their primary keys, numbers first. Raises `UsageError` for a sort value that the nodes
-    hide. Pinned hits have no rank: they are not for here.
+    Equal hits are ordered by their primary keys, numbers first: the last part of each key. `whole`: keys are only
+    compared as a whole, so that a rule may be left out which says the same as that part.
+
+    Raises `UsageError` for a sort value that the nodes hide. Pinned hits have no rank: they are not for here.
     """
     identities = _identities(hits, primary_key)
     columns: list[Column] = []
-    for name, found in _by_rule([hit.get(DETAILS) or {} for hit in hits]):
-        rule = geo_rule(name)
+    details = [hit.get(DETAILS) or {} for hit in hits]
+    rules = _rules(details)
+    if whole and rules and _repeats_the_key(rules[-1], details, identities, primary_key):
+        rules.pop()
+    for name in rules:
+        rule, found = geo_rule(name), _of_each(details, name)
         if rule is None:
             columns += _columns(name, found)
         else:
             columns.append(_distances(rule, hits, found, identities, columns, _Crowd(candidates, ends, crowded)))
-    return list(zip(*columns, identities, strict=True))
+    decisive = [column for column in columns if column and column.count(column[0]) < len(column)]
+    return list(zip(*decisive, identities, strict=True))
 
 
 def by_its_vector(hit: Hit) -> bool:
@@ -60,19 +74,23 @@ def by_its_vector(hit: Hit) -> bool:
     return VECTOR_SORT in (hit.get(DETAILS) or {})
 
 
-def _by_rule(details: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Sequence[Detail]]]:
-    """The ranking rules of the query in their order, each with what every hit says of it.
+def _rules(details: Sequence[dict[str, Any]]) -> list[str]:
+    """The ranking rules of the query in their order: those of the hit that was ranked by most of them.
 
-    They are those of the hit that was ranked by most of them. A hit may have fewer when a node ran out of time
-    (`skipped` marks the place); what it lacks counts as worst.
+    A hit may have fewer when a node ran out of time (`skipped` marks the place); what it lacks counts as worst.
     """
-    shapes = dict.fromkeys(map(tuple, details))  # nearly always one
-    names = max(shapes, key=lambda shape: len(shape) - (_SKIPPED in shape), default=())
-    longest = next((each for each in details if tuple(each) == names), {})
-    by_name = dict(zip(names, zip(*map(dict.values, details), strict=True), strict=True)) if len(shapes) == 1 else None
-    for name in sorted(names, key=lambda name: int(longest[name]["order"])):
-        if name != _SKIPPED:
-            yield name, [each.get(name) for each in details] if by_name is None else by_name[name]
+    longest = max(details, key=len, default={})
+    if _SKIPPED in longest:
+        longest = max(details, key=lambda each: len(each) - (_SKIPPED in each))
+    rules = sorted(longest.items(), key=lambda item: int(item[1]["order"]))
+    return [name for name, _ in rules if name != _SKIPPED]
+
+
+def _of_each(details: Sequence[dict[str, Any]], name: str) -> list[Detail]:
+    try:
+        return list(map(itemgetter(name), details))
+    except KeyError:
+        return [each.get(name) for each in details]
 
 
 def _columns(name: str, found: Sequence[Detail]) -> list[Column]:
@@ -89,8 +107,10 @@ def _columns(name: str, found: Sequence[Detail]) -> list[Column]:
 
 def _sort_columns(found: Sequence[Detail], *, descending: bool) -> list[Column]:
     """Sort values as (kind, value): numbers, then texts, then nothing, in both directions."""
-    kinds = [_KINDS[type(detail["value"])] if detail else inf for detail in found]
     values = [detail["value"] if detail else None for detail in found]
+    kinds: Column = list(map(_KINDS.__getitem__, map(type, values)))
+    if None in found:
+        kinds = [kind if detail else inf for kind, detail in zip(kinds, found, strict=True)]
     if descending:
         return [kinds, [_reversed(value) for value in values]]
     return [kinds, [0 if value is None else value for value in values]]
@@ -174,7 +194,7 @@ def _distances(
     rule: GeoRule,
     hits: Sequence[Hit],
     found: Sequence[Detail],
-    identities: Sequence[Key],
+    identities: Sequence[Any],
     before: Sequence[Column],
     crowd: _Crowd,
 ) -> Column:
@@ -204,11 +224,15 @@ def _name_first(detail: Detail, rule: GeoRule, point: Point | None) -> None:
         detail["distance"] = distance(rule.target, point)
 
 
-def _identities(hits: Sequence[Hit], primary_key: str) -> list[Key]:
+def _identities(hits: Sequence[Hit], primary_key: str) -> Sequence[Any]:
+    """Primary keys, comparable with each other: the numbers themselves where all are numbers."""
     values = [hit.get(primary_key) for hit in hits]
-    if set(map(type, values)) == {int}:
-        return [(_NUMBER, value) for value in values]
-    return [identity(hit, primary_key) for hit in hits]
+    return values if set(map(type, values)) == {int} else [identity(hit, primary_key) for hit in hits]
+
+
+def _repeats_the_key(rule: str, details: Sequence[dict[str, Any]], identities: Sequence[Any], primary_key: str) -> bool:
+    """Whether a last rule orders by primary keys that are numbers, as the keys do by themselves."""
+    return rule == f"{primary_key}:asc" and type(identities[0]) is int and all(rule in each for each in details)
 
 
 def identity(hit: Hit, primary_key: str) -> Key:

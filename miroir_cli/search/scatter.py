@@ -77,7 +77,7 @@ async def _search(reader: Reader, request: Json) -> dict[str, Any]:
         raise await reader.let_a_node_refuse()
     if asked.kind == "hybrid":
         return await _hybrid(reader, request, asked)
-    found = await find(reader, request)
+    found = await _find(reader, request, asked)
     return marked(assemble(found.prepared, found.answers, found.ranking), found.missing)
 
 
@@ -97,6 +97,10 @@ async def find(reader: Reader, request: Json) -> Found:
     asked = semantics_of(request)
     if asked is None:
         raise await reader.let_a_node_refuse()
+    return await _find(reader, request, asked)
+
+
+async def _find(reader: Reader, request: Json, asked: Semantics) -> Found:
     if asked.kind == "semantic" and asked.vector is None:
         shards = [ShardId(shard) for shard in range(reader.map.index.shards)]
         vector = await _embed(reader, embedding_request(request, asked), shards)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from miroir_cli.errors import NodeRefusal, NodeUnavailable
 from miroir_cli.model import (
     Index,
@@ -142,3 +144,27 @@ async def test_only_open_shards_are_asked_and_failed_nodes_left_alone() -> None:
         failures={NodeName("a"): down("a")},
     )
     assert answered(found) == {"b": (1,)}
+
+
+async def test_an_error_that_nobody_expected_ends_the_query_and_the_other_calls() -> None:
+    nodes = Nodes(a=ZeroDivisionError(), b=5.0)
+    with pytest.raises(ExceptionGroup) as raised:
+        await gather(planner({"a": [0], "b": [1]}, 2), nodes, rotation=0)
+    assert raised.group_contains(ZeroDivisionError)
+    assert nodes.cancelled == ["b"]
+
+
+async def test_a_query_that_is_given_up_cancels_its_calls_and_asks_nobody_else() -> None:
+    nodes = Nodes(a=5.0)
+    task = asyncio.create_task(gather(planner({"a": [0], "b": [0]}, 1), nodes, rotation=0, late_after=0.05))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.wait([task])
+    await asyncio.sleep(0.05)
+    assert nodes.cancelled == ["a"]
+    assert nodes.asked == [("a", (0,))]
+
+
+async def test_nobody_to_ask_is_an_answer_at_once() -> None:
+    found = await gather(planner({"a": [0]}, 2), Nodes(), rotation=0, failures={NodeName("a"): down("a")})
+    assert (found.answers, found.missing) == ((), (0, 1))

@@ -128,3 +128,34 @@ def test_merged_shards_of_a_sorted_list_are_the_list(table: list[Any], shards: i
     parts = [[key for key in whole if homes[key] == shard] for shard in range(shards)]
     assert order(*(hits[key] for part in parts for key in part)) == whole
     assert sorted(whole) == list(range(len(hits)))
+
+
+KEYS = st.one_of(st.integers(-(2**53) - 3, 2**53 + 3), st.sampled_from(["7", "a", "B", "-1"]))
+RULES = st.fixed_dictionaries(
+    {"id__asc": st.none()},
+    optional={
+        "words": st.integers(1, 2).map(words),
+        "price__desc": st.sampled_from([1, 2.5, "x", None]),
+        "proximity": st.sampled_from([{"score": 0.5}, {"score": 1.0}]),
+    },
+)
+
+
+@given(st.lists(st.tuples(KEYS, RULES), max_size=12))
+def test_keys_compared_as_a_whole_give_the_same_order(found: list[tuple[Any, dict[str, Any]]]) -> None:
+    names = ("words", "price__desc", "proximity", "id__asc")
+    hits = []
+    for key, rules in found:
+        own = {**rules, "id__asc": float(key) if isinstance(key, int) else key.lower()}
+        hits.append(hit(key, **{name: own[name] for name in names if name in own}))
+    orders = []
+    for whole in (False, True):
+        keys = rank_keys(hits, primary_key="id", candidates=100, whole=whole)
+        orders.append(sorted(range(len(hits)), key=keys.__getitem__))
+    assert orders[0] == orders[1]
+
+
+def test_a_sort_by_primary_keys_counts_where_only_the_rules_are_compared() -> None:
+    hits = [hit(2, id__asc=2.0), hit(1, id__asc=1.0)]
+    first, second = rank_keys(hits, primary_key="id", candidates=2)
+    assert second[:-1] < first[:-1]
