@@ -187,7 +187,8 @@ def assemble(prepared: Prepared, answers: Sequence[NodeAnswer], ranking: Ranking
     ordered = _by_shard(answers)
     window, view = prepared.window, prepared.view
     hits = ranking.hits[window.skip : window.skip + window.take]
-    by_vector = sum(by_its_vector(hit) for hit in hits)
+    counted = ranking.hits if any(map(is_pinned, ranking.hits)) else hits  # a node with pins merges from the first hit
+    by_vector = sum(map(by_its_vector, counted))
     if view.vectors and view.displayed is not None:
         settle_vectors(ranking.hits, view.displayed)
     body: dict[str, Any] = {}
