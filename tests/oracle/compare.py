@@ -101,23 +101,27 @@ def known(query: Mapping[str, Any], expected: dict[str, Any], found: dict[str, A
         return "estimated total above a threshold"
     if "hybrid" in query and _same_but_marks(expected, found):
         return "marks in hits found by vectors"
+    if query.get("q") and _same_but_marks(expected, found, cropped="attributesToCrop" in query):
+        return "highlighting"
     if wrong.startswith("scores:"):
         return "base of scores"
     return None
 
 
-def _same_but_marks(expected: dict[str, Any], found: dict[str, Any]) -> bool:
-    """Whether the hits differ in nothing but what is marked in them."""
-    return bool(expected["hits"] != found["hits"] and _unmarked(expected["hits"]) == _unmarked(found["hits"]))
+def _same_but_marks(expected: dict[str, Any], found: dict[str, Any], *, cropped: bool = False) -> bool:
+    """Whether the hits differ in nothing but what is marked in them, and where texts are `cropped` around the marks."""
+    without = ("_matchesPosition", "_formatted") if cropped else ("_matchesPosition",)
+    one, other = _unmarked(expected["hits"], without), _unmarked(found["hits"], without)
+    return bool(expected["hits"] != found["hits"] and one == other)
 
 
-def _unmarked(value: Any) -> Any:
+def _unmarked(value: Any, without: tuple[str, ...]) -> Any:
     if isinstance(value, str):
         return value.replace("<em>", "").replace("</em>", "")
     if isinstance(value, list):
-        return [_unmarked(each) for each in value]
+        return [_unmarked(each, without) for each in value]
     if isinstance(value, dict):
-        return {key: _unmarked(each) for key, each in value.items() if key != "_matchesPosition"}
+        return {key: _unmarked(each, without) for key, each in value.items() if key not in without}
     return value
 
 

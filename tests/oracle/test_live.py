@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,5 +39,5 @@ async def test_a_cluster_answers_as_one_server(tmp_path: Path, settings: str, cl
             tmp_path / "cluster", urls, documents=documents, settings=SETTINGS[settings], replicas=replicas
         ) as both:
             await compare(both, tally, rng, queries=QUERIES // len(SETTINGS), kinds=Kinds())
-    (tmp_path / "tally.txt").write_text(str(tally))
+    sys.stdout.write(f"{settings}: {tally}\n")  # shown with `-rP`
     assert len(tally.unnamed) <= APART * tally.asked, str(tally)
