@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.search.geo import geo_rule
 from miroir_cli.search.merge import NodeAnswer, Ranking
+from miroir_cli.search.pins import around_pins, is_pinned, separate
 from miroir_cli.search.rank import VECTOR_SORT, Hit, Key, by_its_vector, identity, sort_key
 from miroir_cli.search.scores import run_scores
 from miroir_cli.search.semantics import single
@@ -64,9 +65,12 @@ def enough_by_vector(ranking: Ranking, prepared: Prepared) -> bool:
 
 
 def by_vector_alone(answers: Iterable[NodeAnswer]) -> list[NodeAnswer]:
-    """The answers with only those hits that a node ranks by their vectors; it appends others that have the words."""
+    """The answers with only those hits that a node pins or ranks by their vectors; it appends others that have the
+    words."""
     return [
-        replace(answer, body={**answer.body, "hits": [hit for hit in answer.hits if by_its_vector(hit)]})
+        replace(
+            answer, body={**answer.body, "hits": [hit for hit in answer.hits if by_its_vector(hit) or is_pinned(hit)]}
+        )
         for answer in answers
     ]
 
@@ -76,14 +80,26 @@ def merge_rankings(
 ) -> Ranking:
     """The first hits of both rankings, each document where it comes first, as many as the window needs.
 
-    `searchable` is the number of searchable attributes, None for all.
+    Pinned documents are not ranked: they are put to their places once the others are merged. `searchable` is the
+    number of searchable attributes, None for all.
     """
+    pinned: dict[Key, Hit] = {}
+    for hit in filter(is_pinned, [*words.hits, *vectors.hits]):
+        pinned.setdefault(identity(hit, prepared.primary_key), hit)
     merged: dict[Key, Hit] = {}
-    for hit in _alternating(vectors.hits, words.hits, ratio, searchable):
+    for hit in _alternating(_ranked(vectors), _ranked(words), ratio, searchable):
         if len(merged) == prepared.window.needed:
             break
-        merged.setdefault(identity(hit, prepared.primary_key), hit)
-    return Ranking(hits=list(merged.values()), total=vectors.total, facets=vectors.facets)
+        key = identity(hit, prepared.primary_key)
+        if key not in pinned:
+            merged.setdefault(key, hit)
+    pins, _ = separate(pinned.values(), lambda hit: hit)
+    hits = list(around_pins(pins, merged.values()))[: prepared.window.needed]
+    return Ranking(hits=hits, total=vectors.total, facets=vectors.facets)
+
+
+def _ranked(ranking: Ranking) -> list[Hit]:
+    return [hit for hit in ranking.hits if not is_pinned(hit)]
 
 
 def _alternating(vectors: Sequence[Hit], words: Sequence[Hit], ratio: float, searchable: int | None) -> Iterator[Hit]:

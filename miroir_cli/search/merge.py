@@ -189,7 +189,9 @@ def assemble(prepared: Prepared, answers: Sequence[NodeAnswer], ranking: Ranking
     ordered = _by_shard(answers)
     window, view = prepared.window, prepared.view
     hits = ranking.hits[window.skip : window.skip + window.take]
-    by_vector = sum(map(by_its_vector, hits)) if SEMANTIC_HITS in ordered[0].body else 0
+    by_vector = 0
+    if SEMANTIC_HITS in ordered[0].body:  # a node with pins merges from the first hit
+        by_vector = sum(map(by_its_vector, ranking.hits if pinned(ranking.hits) else hits))
     if view.vectors and view.displayed is not None:
         settle_vectors(ranking.hits, view.displayed)
     body: dict[str, Any] = {}

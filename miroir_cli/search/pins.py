@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
+def is_pinned(hit: Hit) -> bool:
+    return "pin" in hit.get(DETAILS, ())
+
+
 def pinned(hits: Iterable[Hit]) -> list[Hit]:
     return [hit for hit in hits if "pin" in hit.get(DETAILS, ())]
 

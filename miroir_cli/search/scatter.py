@@ -48,9 +48,7 @@ if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.model import Json
     from miroir_cli.node.client import NodeClient
-    from miroir_cli.search.merge import NodeAnswer
     from miroir_cli.search.rank import Hit
-    from miroir_cli.search.request import Prepared
 
 NOTHING: Mapping[str, dict[str, Any]] = MappingProxyType({})
 

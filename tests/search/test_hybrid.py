@@ -74,6 +74,17 @@ def merged(vectors: list[Any], words: list[Any], *, ratio: float = 0.5, limit: i
     return [(hit["id"], "v" if "vectorSort" in hit["_rankingScoreDetails"] else "w") for hit in ranking.hits]
 
 
+def pinned(key: int, position: int) -> dict[str, Any]:
+    return {"id": key, "_rankingScore": 1.0, "_rankingScoreDetails": {"pin": {"order": 0, "position": position}}}
+
+
+def test_pins_stand_at_their_places_among_the_hits_of_both_rankings() -> None:
+    words = [pinned(8, 0), by_words(1, 0.9), pinned(9, 2)]
+    vectors = [pinned(8, 0), by_vector(2, 0.8), by_vector(1, 0.7), by_vector(3, 0.6)]
+    assert merged(vectors, words) == [(8, "w"), (1, "w"), (9, "w"), (2, "v"), (3, "v")]
+    assert merged(vectors, words, limit=4) == [(8, "w"), (1, "w"), (9, "w"), (2, "v")]
+
+
 def test_the_better_of_the_next_hits_comes_first_each_document_once() -> None:
     vectors = [by_vector(1, 0.9), by_vector(2, 0.6), by_vector(3, 0.2)]
     words = [by_words(3, 0.95), by_words(4, 0.5), by_words(1, 0.4)]

@@ -45,9 +45,20 @@ def test_pins_are_told_apart_by_their_details() -> None:
     assert ([pin["id"] for _, pin in pins], [hit["id"] for hit in others]) == ([3, 1], [2, 4])
 
 
-SETTINGS = {"filterableAttributes": ["color"], "sortableAttributes": ["price"]}
+SETTINGS = {
+    "filterableAttributes": ["color"],
+    "sortableAttributes": ["price"],
+    "embedders": {"e": {"source": "userProvided", "dimensions": 2}},
+}
 DOCUMENTS = [
-    {"id": key, "title": f"sun sky {key}", "color": ["red", "Blue"][key % 2], "price": key % 5} for key in range(40)
+    {
+        "id": key,
+        "title": f"sun sky {key}",
+        "color": ["red", "Blue"][key % 2],
+        "price": key % 5,
+        "_vectors": {"e": [1, key / 10]},
+    }
+    for key in range(40)
 ]
 PINS = {
     "first": {"precedence": 1, "actions": [(7, 0), (8, 2)]},
@@ -64,6 +75,12 @@ REQUESTS: list[dict[str, Any]] = [
     {"q": "sun", "sort": ["price:desc"], "limit": 12},
     {"q": "sun", "rankingScoreThreshold": 0.99},
     {"q": "nothing of it", "matchingStrategy": "all"},
+    *(
+        {"q": query, "vector": [1, 0.5], "hybrid": {"embedder": "e", "semanticRatio": ratio}, **window}
+        for query in ("sun", "moon")
+        for ratio in (0.2, 0.5, 0.9, 1.0)
+        for window in ({}, {"offset": 2, "limit": 3}, {"page": 2, "hitsPerPage": 9}, {"sort": ["price:desc"]})
+    ),
 ]
 
 
