@@ -14,7 +14,7 @@ MEASUREMENTS = {
     ],
     "import": [["benchmarks.importing"]],
     "move": [["benchmarks.moving"], ["benchmarks.moving", "--memory", "200MiB"]],
-    "search": [["benchmarks.search"], ["benchmarks.search", "--replicas", "2"]],
+    "search": [["benchmarks.search"], ["benchmarks.search", "--replicas", "2"], ["benchmarks.replay"]],
     "facets": [["benchmarks.facets"]],
     "start": [["benchmarks.start"]],
     "transports": [["benchmarks.transports"]],

@@ -1,4 +1,4 @@
-"""How long searches take: one node asked directly and a cluster of three through miroir, in turns, in one process.
+"""How long searches take: one node asked directly, three at once, and these through miroir, in turns, in one process.
 
     python -m benchmarks.search [--documents N] [--queries N] [--replicas R]
 
@@ -22,6 +22,7 @@ from typing import Any
 
 from miroir_cli.model import Index, IndexUid, NodeName, ShardId
 from miroir_cli.search.merge import NodeAnswer, merge
+from miroir_cli.search.reading import planner_of
 from miroir_cli.search.request import prepare
 from miroir_cli.search.scatter import search
 from tests.oracle.corpus import SETTINGS, Kinds, make_documents, make_query
@@ -77,6 +78,7 @@ def plain_query(rng: random.Random) -> dict[str, Any]:
 async def measure(both: World, queries: Sequence[dict[str, Any]], clients: int) -> None:
     asks: dict[str, Ask] = {
         "one node": lambda query: both.single.search(UID, query),
+        "the nodes, unmerged": await unmerged(both),
         "miroir": lambda query: search(both.cluster, UID, query),
     }
     for ask in asks.values():
@@ -95,6 +97,22 @@ async def measure(both: World, queries: Sequence[dict[str, Any]], clients: int) 
             f"{clients} client{'s' if clients > 1 else ''}, {name}: p50 {median(took[name]) * 1000:.1f} ms, "
             f"{len(queries) / wall[name]:.0f} queries/s, own CPU {processor[name] / len(queries) * 1000:.2f} ms a query"
         )
+
+
+async def unmerged(both: World) -> Ask:
+    """Send what miroir sends first, and read the answers as bytes: what any merge over these nodes takes at least."""
+    index_map = await both.cluster.map(UID)
+    asks = planner_of(both.cluster, index_map).plan(rotation=0).asks
+
+    async def ask(query: dict[str, Any]) -> None:
+        prepared = prepare(query, index_map.index)
+        assert prepared is not None
+        async with asyncio.TaskGroup() as group:
+            for node, shards in asks.items():
+                client = both.cluster.fleet[node]
+                group.create_task(client.read_raw(f"indexes/{UID}/search", prepared.for_shards(shards)))
+
+    return ask
 
 
 async def together(ask: Ask, queries: Sequence[dict[str, Any]], clients: int, took: list[float]) -> None:
