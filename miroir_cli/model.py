@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NewType
 
 NodeName = NewType("NodeName", str)
@@ -38,6 +39,11 @@ def spell_shard(shard: int) -> str:
 
 def shard_filter(shards: Iterable[int]) -> str:
     """The filter that finds the documents of these shards on a node, and no others."""
+    return _shard_filter(tuple(shards))
+
+
+@lru_cache(maxsize=1024)
+def _shard_filter(shards: tuple[int, ...]) -> str:
     spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
     return f"{SHARD_FIELD} IN [{spelled}]"
 

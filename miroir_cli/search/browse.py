@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import ReservedField
-from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId
+from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, shard_filter
 from miroir_cli.search.facet_values import normalise
-from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.search.filters import rewrite
 from miroir_cli.search.merge import NodeAnswer, ordered_hits
 from miroir_cli.search.narrow import narrowed
 from miroir_cli.search.rank import identity, rank_keys

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import UsageError
+from miroir_cli.model import shard_filter
 from miroir_cli.search.distinct import (
     Rest,
     choose,
@@ -25,7 +26,6 @@ from miroir_cli.search.distinct import (
 )
 from miroir_cli.search.facet_values import FacetValues, Value, facet_values
 from miroir_cli.search.facets import FacetRules, attributes, facet_answer, facets_of, merge_facets
-from miroir_cli.search.filters import shard_filter
 from miroir_cli.search.merge import Facets, NodeAnswer, Ranking, merged_facets, ordered_hits, with_pins
 from miroir_cli.search.rank import Hit, identity
 from miroir_cli.search.whole_facets import too_many_values, whole_facets

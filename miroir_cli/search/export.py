@@ -20,10 +20,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from miroir_cli.errors import TemporaryError
-from miroir_cli.model import SHARD_FIELD, ShardId
+from miroir_cli.model import SHARD_FIELD, ShardId, shard_filter
 from miroir_cli.node.client import segment
 from miroir_cli.search.browse import EVERYTHING, by_shard, key_order
-from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.search.filters import rewrite
 from miroir_cli.search.rank import identity
 from miroir_cli.search.reading import Reader, SearchOptions, read
 from miroir_cli.search.view import VECTORS, select

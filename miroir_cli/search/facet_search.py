@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import ReservedField, UsageError
-from miroir_cli.model import RESERVED_PREFIX
+from miroir_cli.model import RESERVED_PREFIX, shard_filter
 from miroir_cli.search.facet_values import normalise
 from miroir_cli.search.facets import Order, facet_rules
-from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.search.filters import rewrite
 from miroir_cli.search.reading import Reader, SearchOptions, read
 from miroir_cli.search.request import prepare, refuse
 

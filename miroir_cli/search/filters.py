@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from miroir_cli.errors import ReservedField, UsageError
-from miroir_cli.model import RESERVED_PREFIX, SHARD_FIELD, ShardId, spell_shard
+from miroir_cli.model import RESERVED_PREFIX
 
 TOKEN = re.compile(
     r"""(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
@@ -40,17 +39,6 @@ def rewrite(client: Any) -> list[Any]:
         return [_rewrite_element(element) for element in client]
     rewritten = _rewrite_element(client)
     return [] if isinstance(rewritten, str) and not rewritten.strip() else [rewritten]
-
-
-def shard_filter(shards: Iterable[ShardId]) -> str:
-    """The filter that makes a node answer for these shards only."""
-    return _shard_filter(tuple(shards))
-
-
-@lru_cache(maxsize=1024)
-def _shard_filter(shards: tuple[ShardId, ...]) -> str:
-    spelled = ", ".join(f'"{spell_shard(shard)}"' for shard in shards)
-    return f"{SHARD_FIELD} IN [{spelled}]"
 
 
 def _rewrite_element(element: Any) -> Any:

@@ -21,7 +21,7 @@ from miroir_cli.errors import (
     TemporaryError,
     UsageError,
 )
-from miroir_cli.model import IndexMap, NodeName, ReplicaState, ShardId
+from miroir_cli.model import IndexMap, NodeName, ReplicaState, ShardId, shards_named
 from miroir_cli.search.gather import LATE_AFTER, Call, Gathered, gather
 from miroir_cli.search.plan import Planner
 from miroir_cli.search.refusal import in_the_clients_words, means_the_node
@@ -205,7 +205,8 @@ class Reader:
     def _unavailable(self, missing: Sequence[ShardId]) -> ShardUnavailable:
         why = "; ".join(sorted({error.message for error in self._failures.values()}))
         return ShardUnavailable(
-            f"index `{self.uid}`: no in-sync replica answers for {_named(missing)}" + (f" ({why})" if why else ""),
+            f"index `{self.uid}`: no in-sync replica answers for {shards_named(missing, most=NAMED)}"
+            + (f" ({why})" if why else ""),
             hint="run `miroir status`, or search with `--partial allow`",
         )
 
@@ -276,12 +277,6 @@ def planner_of(cluster: Cluster, index_map: IndexMap) -> Planner:
     planner = Planner(index_map, cluster.topology.groups())
     cluster.session[key] = (index_map, planner)
     return planner
-
-
-def _named(shards: Sequence[ShardId]) -> str:
-    shown = ", ".join(map(str, shards[:NAMED]))
-    more = f" and {len(shards) - NAMED} more" if len(shards) > NAMED else ""
-    return f"shard{'s' if len(shards) > 1 else ''} {shown}{more}"
 
 
 def _others(

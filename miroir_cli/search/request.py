@@ -14,10 +14,10 @@ from typing import Any
 from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import ReservedField, UsageError
 from miroir_cli.indexes.settings import node_max_values, widened
-from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, Index, Json, ShardId
+from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, Index, Json, ShardId, shard_filter
 from miroir_cli.search.distinct import Distinct
 from miroir_cli.search.facets import FacetRules, facet_rules
-from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.search.filters import rewrite
 from miroir_cli.search.narrow import narrowed
 from miroir_cli.search.semantics import semantics_of
 from miroir_cli.search.view import GEO, View, field_order, make_view

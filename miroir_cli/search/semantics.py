@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from miroir_cli.search.filters import shard_filter
+from miroir_cli.model import shard_filter
 from miroir_cli.search.view import VECTORS
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import NodeRefusal, NodeUnavailable
-from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.model import shard_filter
+from miroir_cli.search.filters import rewrite
 from miroir_cli.search.likeness import Likeness, assemble_similar, check_settings, likeness_of, search_by, vector_of
 from miroir_cli.search.reading import Reader, SearchOptions, read
 from miroir_cli.search.scatter import marked

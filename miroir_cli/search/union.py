@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.search.filters import as_text, shard_filter
+from miroir_cli.model import shard_filter
+from miroir_cli.search.filters import as_text
 
 if TYPE_CHECKING:
     from miroir_cli.model import ShardId

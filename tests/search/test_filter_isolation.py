@@ -16,8 +16,8 @@ from miroir_cli.dev.engine.testing import Engine, running_engine
 from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import UsageError
 from miroir_cli.indexes.settings import SHARD_FILTER
-from miroir_cli.model import SHARD_FIELD, ShardId, spell_shard
-from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.model import SHARD_FIELD, ShardId, shard_filter, spell_shard
+from miroir_cli.search.filters import rewrite
 from miroir_cli.search.narrow import narrowed
 
 SHARDS = 4

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miroir_cli.errors import ReservedField, UsageError
-from miroir_cli.model import ShardId
-from miroir_cli.search.filters import rewrite, shard_filter
+from miroir_cli.model import ShardId, shard_filter
+from miroir_cli.search.filters import rewrite
 
 
 @pytest.mark.parametrize(
