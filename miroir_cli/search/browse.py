@@ -19,7 +19,7 @@ from miroir_cli.search.filters import rewrite
 from miroir_cli.search.merge import NodeAnswer, ordered_hits
 from miroir_cli.search.narrow import narrowed
 from miroir_cli.search.rank import identity, rank_keys
-from miroir_cli.search.reading import Reader, SearchOptions, read
+from miroir_cli.search.reading import Reader, SearchOptions, marked, read
 from miroir_cli.search.request import prepare, refuse
 from miroir_cli.search.sorting import SortRule, sort_details, sort_rules
 from miroir_cli.search.view import DETAILS, VECTORS, select
@@ -62,11 +62,10 @@ async def browse(cluster: Cluster, uid: str, request: Json, *, options: SearchOp
     Raises and marks partial answers as `search` does.
     """
 
-    async def replay(client: NodeClient) -> object:
-        return await client.fetch_documents(uid, request, timeout=chosen.timeout)
+    async def replay(client: NodeClient, timeout: float) -> object:
+        return await client.fetch_documents(uid, request, timeout=timeout)
 
-    chosen = options or SearchOptions()
-    return await read(cluster, uid, lambda reader: _browse(reader, request), replay=replay, options=chosen)
+    return await read(cluster, uid, lambda reader: _browse(reader, request), replay=replay, options=options)
 
 
 async def _browse(reader: Reader, request: Json) -> dict[str, Any]:
@@ -76,7 +75,7 @@ async def _browse(reader: Reader, request: Json) -> dict[str, Any]:
     keys, total, missing = await _keys(reader, page)
     documents = await fetch(reader, page, keys[page.offset : page.end])
     body = {"results": documents, "offset": page.offset, "limit": page.limit, "total": total}
-    return {**body, "partial": True, "missingShards": list(missing)} if missing else body
+    return marked(body, missing)
 
 
 def page_of(request: Json) -> Page | None:

@@ -115,7 +115,7 @@ class _Export:
         return await self._read(lambda reader: self._documents(reader, keys))
 
     async def _read(self, work: Callable[[Reader], Awaitable[Result]]) -> Result:
-        async def replay(client: NodeClient) -> object:
+        async def replay(client: NodeClient, _: float) -> object:
             return await client.fetch_documents(self.uid, {**self.request, "limit": 0})
 
         async def checked(reader: Reader) -> Result:

@@ -19,7 +19,7 @@ from miroir_cli.model import RESERVED_PREFIX, shard_filter
 from miroir_cli.search.facet_values import normalise
 from miroir_cli.search.facets import Order, facet_rules
 from miroir_cli.search.filters import rewrite
-from miroir_cli.search.reading import Reader, SearchOptions, read
+from miroir_cli.search.reading import Reader, SearchOptions, marked, read
 from miroir_cli.search.request import prepare, refuse
 
 if TYPE_CHECKING:
@@ -48,11 +48,10 @@ async def facet_search(
     Raises and marks partial answers as `search` does.
     """
 
-    async def replay(client: NodeClient) -> object:
-        return await client.facet_search(uid, request, timeout=chosen.timeout)
+    async def replay(client: NodeClient, timeout: float) -> object:
+        return await client.facet_search(uid, request, timeout=timeout)
 
-    chosen = options or SearchOptions()
-    return await read(cluster, uid, lambda reader: _facet_search(reader, request), replay=replay, options=chosen)
+    return await read(cluster, uid, lambda reader: _facet_search(reader, request), replay=replay, options=options)
 
 
 async def _facet_search(reader: Reader, request: Json) -> dict[str, Any]:
@@ -86,9 +85,7 @@ async def _facet_search(reader: Reader, request: Json) -> dict[str, Any]:
     parts = [each["facetHits"] for each in bodies]
     typed = request.get("facetQuery") is not None
     body["facetHits"] = merge_hits(parts, rules.order(str(name)), typed=typed, most=rules.max_values)
-    if missing:
-        body |= {"partial": True, "missingShards": list(missing)}
-    return body
+    return marked(body, missing)
 
 
 async def _as_far_as_one_node_looks(reader: Reader, body: dict[str, Any]) -> dict[str, Any]:

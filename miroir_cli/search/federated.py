@@ -206,8 +206,8 @@ class _Asking:
         return await self._read(uid, request, work)
 
     async def _read(self, uid: str, request: Json, work: Callable[[Reader], Awaitable[Result]]) -> Result:
-        async def replay(client: NodeClient) -> object:
-            return await client.search(uid, request, timeout=self.options.timeout)
+        async def replay(client: NodeClient, timeout: float) -> object:
+            return await client.search(uid, request, timeout=timeout)
 
         return await read(self.cluster, uid, work, replay=replay, options=self.options)
 

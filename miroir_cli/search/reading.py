@@ -49,7 +49,8 @@ NAMED = 10
 
 Partial = Literal["error", "allow"]
 Question = Callable[["NodeClient", "tuple[ShardId, ...]"], Awaitable[dict[str, Any]]]
-Replay = Callable[["NodeClient"], Awaitable[Any]]
+Replay = Callable[["NodeClient", float], Awaitable[Any]]
+"""Puts a client's own request to a node, within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +189,7 @@ class Reader:
         problem: MiroirError | None = None
         for name in names:
             try:
-                await self._replay_with(self.cluster.fleet[name])
+                await self._replay_with(self.cluster.fleet[name], self.options.timeout)
             except NodeRefusal as refusal:
                 if not means_the_node(refusal):
                     return refusal
@@ -277,6 +278,11 @@ def planner_of(cluster: Cluster, index_map: IndexMap) -> Planner:
     planner = Planner(index_map, cluster.topology.groups())
     cluster.session[key] = (index_map, planner)
     return planner
+
+
+def marked(body: dict[str, Any], missing: Sequence[ShardId]) -> dict[str, Any]:
+    """The body, with the shards that it lacks."""
+    return {**body, "partial": True, "missingShards": list(missing)} if missing else body
 
 
 def _others(

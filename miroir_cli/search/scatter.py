@@ -30,7 +30,7 @@ from miroir_cli.search.merge import (
     rank,
     reaches,
 )
-from miroir_cli.search.reading import Question, Reader, SearchOptions, read
+from miroir_cli.search.reading import Question, Reader, SearchOptions, marked, read
 from miroir_cli.search.request import Prepared, prepare, refuse
 from miroir_cli.search.semantics import (
     CANNOT_EMBED,
@@ -61,11 +61,10 @@ async def search(cluster: Cluster, uid: str, request: Json, *, options: SearchOp
     wrong, `ReservedField` and `UsageError` for what cannot be asked, `IndexNotFound`.
     """
 
-    async def replay(client: NodeClient) -> object:
-        return await client.search(uid, request, timeout=chosen.timeout)
+    async def replay(client: NodeClient, timeout: float) -> object:
+        return await client.search(uid, request, timeout=timeout)
 
-    chosen = options or SearchOptions()
-    return await read(cluster, uid, lambda reader: _search(reader, request), replay=replay, options=chosen)
+    return await read(cluster, uid, lambda reader: _search(reader, request), replay=replay, options=options)
 
 
 async def _search(reader: Reader, request: Json) -> dict[str, Any]:
@@ -242,11 +241,6 @@ async def _embed(
 
 def _not_exact(what: str) -> UsageError:
     return UsageError(f"cannot be merged exactly over several nodes: {what}", hint="leave one of them out")
-
-
-def marked(body: dict[str, Any], missing: Sequence[ShardId]) -> dict[str, Any]:
-    """The body, with the shards that it lacks."""
-    return {**body, "partial": True, "missingShards": list(missing)} if missing else body
 
 
 async def _reveal(reader: Reader, prepared: Prepared, client: NodeClient, hits: list[Hit]) -> None:

@@ -9,8 +9,7 @@ from miroir_cli.errors import NodeRefusal, NodeUnavailable
 from miroir_cli.model import shard_filter
 from miroir_cli.search.filters import rewrite
 from miroir_cli.search.likeness import Likeness, assemble_similar, check_settings, likeness_of, search_by, vector_of
-from miroir_cli.search.reading import Reader, SearchOptions, read
-from miroir_cli.search.scatter import marked
+from miroir_cli.search.reading import Reader, SearchOptions, marked, read
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -26,12 +25,11 @@ async def similar(cluster: Cluster, uid: str, request: Json, *, options: SearchO
     Partial answers, and what is raised, as for `search`; `UsageError` also for what only one node can answer: a
     document with several vectors, and settings that make searches leave out or reorder the nearest documents.
     """
-    chosen = options or SearchOptions()
     found: set[str] = set()
 
-    async def replay(client: NodeClient) -> object:
+    async def replay(client: NodeClient, timeout: float) -> object:
         try:
-            return await client.similar(uid, request, timeout=chosen.timeout)
+            return await client.similar(uid, request, timeout=timeout)
         except NodeRefusal as refusal:
             if found and refusal.node_code == _NOT_HERE:
                 raise NodeUnavailable(
@@ -42,7 +40,7 @@ async def similar(cluster: Cluster, uid: str, request: Json, *, options: SearchO
     async def work(reader: Reader) -> dict[str, Any]:
         return await _similar(reader, request, found)
 
-    return await read(cluster, uid, work, replay=replay, options=chosen)
+    return await read(cluster, uid, work, replay=replay, options=options)
 
 
 async def _similar(reader: Reader, request: Json, found: set[str]) -> dict[str, Any]:
