@@ -82,6 +82,7 @@ PURE = (
     "search/hybrid.py",
     "search/likeness.py",
     "search/rescore.py",
+    "search/rules.py",
     "search/scores.py",
     "search/semantics.py",
     "search/weights.py",

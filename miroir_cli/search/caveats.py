@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from miroir_cli.search.facets import facet_rules
+from miroir_cli.search.rules import is_relevancy
 from miroir_cli.search.semantics import semantics_of
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from miroir_cli.model import Json
     from miroir_cli.search.request import Prepared
-
-RELEVANCY = frozenset({"words", "typo", "proximity", "attribute", "attributeRank", "wordPosition", "exactness"})
 
 
 def caveats(prepared: Prepared, settings: Json) -> tuple[str, ...]:
@@ -67,4 +66,4 @@ def _sorts_before_relevancy(settings: Json) -> bool:
     rules = settings.get("rankingRules")
     if rules is None:
         return True  # the default rules have `sort` before `wordPosition` and `exactness`
-    return "sort" in rules and any(rule in RELEVANCY for rule in rules[rules.index("sort") + 1 :])
+    return "sort" in rules and any(map(is_relevancy, rules[rules.index("sort") + 1 :]))

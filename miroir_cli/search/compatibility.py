@@ -7,19 +7,17 @@ Source: `search/ranking_rules.rs` of Meilisearch 1.50.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from miroir_cli.search.geo import geo_rule
+from miroir_cli.search.rules import ORDERED, is_relevancy
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json
 
-_ORDERED = re.compile(r"^(?P<field>.+):(?P<direction>asc|desc)$", re.DOTALL)
 _GEO = "_geoPoint("
-_RELEVANCY = ("words", "typo", "proximity", "attribute", "attributeRank", "wordPosition", "exactness")
 
 Relevancy, Ascending, Descending, NearestFirst, FarthestFirst = (
     "relevancy", "ascending sort", "descending sort", "ascending geo sort", "descending geo sort",
@@ -114,7 +112,7 @@ class _Canonical:
 
     def take(self, place: int, rule: str) -> None:
         where = f"#{place} in ranking rules"
-        if rule in _RELEVANCY:
+        if is_relevancy(rule):
             self._take_relevancy(rule, where)
         elif rule == "sort":
             self._take_sort(place, where)
@@ -176,7 +174,7 @@ class _Canonical:
         query, uid = f"`queries[{self.found.position}]`", self.found.uid
         first: int | None = None
         for place, rule in enumerate([*self.rules, ""]):
-            if rule in _RELEVANCY:
+            if rule and is_relevancy(rule):
                 first = place if first is None else first
                 continue
             if first is not None:
@@ -196,7 +194,7 @@ class _Canonical:
 
 
 def _is_rule(text: str) -> bool:
-    return bool(_ORDERED.match(text)) and (not text.startswith(_GEO) or geo_rule(text) is not None)
+    return bool(ORDERED.match(text)) and (not text.startswith(_GEO) or geo_rule(text) is not None)
 
 
 def _field(rule: str) -> str:

@@ -19,6 +19,7 @@ from miroir_cli.search.facets import FacetAnswer, cut_short, facet_answer, facet
 from miroir_cli.search.federation import Ranked, add_up_facets, merge_lists, with_origin
 from miroir_cli.search.reading import Reader, SearchOptions, all_outcomes, read
 from miroir_cli.search.refusal import inside
+from miroir_cli.search.rules import searchable
 from miroir_cli.search.scatter import Found, find
 from miroir_cli.search.shape import first_error
 from miroir_cli.search.union import Counted, Union
@@ -357,13 +358,12 @@ def _body(outcomes: Outcomes, queries: Sequence[Query], federation: Federation) 
 def _ranked(listed: Listed, *, several: bool) -> list[Ranked]:
     """The hits of a list with what they are compared by, if there is another list."""
     settings, prepared = listed.index.settings, listed.found.prepared
-    searchable = settings.get("searchableAttributes")
     found = []
     for hit in listed.hits:
         values = weighted_values(
             hit,
             weight=listed.query.weight,
-            attributes=None if searchable is None or "*" in searchable else len(searchable),
+            attributes=searchable(settings),
             without=prepared.view.hidden_rule,
         )
         if values is None and several:

@@ -10,33 +10,19 @@ texts, these in the form in which facets are compared.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from miroir_cli.search.facet_values import normalise
-from miroir_cli.search.view import DETAILS, values_of
+from miroir_cli.search.rules import ORDERED
+from miroir_cli.search.sorting import SortRule, sort_value
+from miroir_cli.search.view import DETAILS
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json
     from miroir_cli.search.rank import Hit
 
-_ORDERED = re.compile(r"^(?P<field>.+):(?P<direction>asc|desc)$", re.DOTALL)
 _GEO = "_geoPoint("
 _HIDDEN = "<hidden-rule-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SortRule:
-    """A sort by a field, as the details of a hit name it when they show its value."""
-
-    field: str
-    ascending: bool
-
-    @property
-    def name(self) -> str:
-        return f"{self.field}:{'asc' if self.ascending else 'desc'}"
 
 
 def sort_rules(request: Json, ranking_rules: Sequence[str] | None, *, last: str | None) -> list[SortRule | None]:
@@ -50,7 +36,7 @@ def sort_rules(request: Json, ranking_rules: Sequence[str] | None, *, last: str 
         else:
             texts, asked = [] if asked else list(request.get("sort") or ()), True
         for text in texts:
-            match = _ORDERED.match(text)
+            match = ORDERED.match(text)
             if match is None or match["field"] in seen:
                 continue
             if text.startswith(_GEO):
@@ -99,28 +85,3 @@ def reveal(
             else detail
             for name, detail in details.items()
         }
-
-
-def sort_value(document: Json, rule: SortRule) -> float | str | None:
-    """What a node sorts a document by."""
-    numbers: list[float] = []
-    texts: list[str] = []
-    for value in _flat(values_of(dict(document), rule.field)):
-        if isinstance(value, bool):
-            texts.append("true" if value else "false")
-        elif isinstance(value, int | float):
-            numbers.append(float(value))
-        elif isinstance(value, str):
-            texts.append(normalise(value))
-    first = min if rule.ascending else max
-    if numbers:
-        return first(numbers)
-    return first(texts) if texts else None
-
-
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _flat(value)
-        else:
-            yield value

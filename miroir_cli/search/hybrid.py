@@ -16,6 +16,7 @@ from miroir_cli.search.geo import geo_rule
 from miroir_cli.search.merge import NodeAnswer, Ranking
 from miroir_cli.search.pins import around_pins, is_pinned, separate
 from miroir_cli.search.rank import VECTOR_SORT, Hit, Key, by_its_vector, identity, sort_key
+from miroir_cli.search.rules import is_relevancy
 from miroir_cli.search.scores import run_scores
 from miroir_cli.search.semantics import single
 from miroir_cli.search.view import DETAILS, SCORE
@@ -37,17 +38,6 @@ def good_enough(hits: Sequence[Hit], *, wanted: int, ratio: float) -> bool:
     """Whether the hits found by words, as many as are `wanted`, answer a hybrid search alone."""
     share = single(1 - ratio)
     return len(hits) >= wanted and all(hit[SCORE] * share >= GOOD_ENOUGH for hit in hits)
-
-
-def is_relevancy(rule: str) -> bool:
-    """Whether a ranking rule is one of those whose place the nearness of vectors takes."""
-    return rule != "sort" and ":" not in rule
-
-
-def searchable(settings: Json) -> int | None:
-    """The number of searchable attributes; None for all."""
-    attributes = settings.get("searchableAttributes")
-    return None if attributes is None or "*" in attributes else len(attributes)
 
 
 def unmergeable(words: Prepared, settings: Json) -> str | None:

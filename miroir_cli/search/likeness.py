@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.documents.refusals import KEY_TEXT
 from miroir_cli.errors import UsageError
-from miroir_cli.search.hybrid import is_relevancy
 from miroir_cli.search.merge import NodeAnswer, rank
 from miroir_cli.search.rank import VECTOR_SORT
 from miroir_cli.search.request import Prepared, prepare
+from miroir_cli.search.rules import is_relevancy
 from miroir_cli.search.semantics import is_number, settle_vectors
 from miroir_cli.search.view import DETAILS, show, values_of
 from miroir_cli.search.window import DEFAULT_LIMIT, is_size, max_total_hits

@@ -16,7 +16,6 @@ from miroir_cli.search.hybrid import (
     enough_by_vector,
     good_enough,
     merge_rankings,
-    searchable,
     unmergeable,
 )
 from miroir_cli.search.merge import (
@@ -32,6 +31,7 @@ from miroir_cli.search.merge import (
 )
 from miroir_cli.search.reading import Question, Reader, SearchOptions, marked, read
 from miroir_cli.search.request import Prepared, prepare, refuse
+from miroir_cli.search.rules import searchable
 from miroir_cli.search.semantics import (
     CANNOT_EMBED,
     Semantics,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from miroir_cli.search.facet_values import facet_values
+from miroir_cli.search.rules import ORDERED
 from miroir_cli.search.view import GEO
 
-_RULE = re.compile(r"^(?P<field>.+):(?P<direction>asc|desc)$", re.DOTALL)
 _POINT = re.compile(r"^\s*_geoPoint\(\s*(?P<lat>[^,()]+?)\s*,\s*(?P<lng>[^,()]+?)\s*\)$")
 
 
@@ -37,7 +37,7 @@ def sort_rules(texts: Sequence[str]) -> tuple[SortRule, ...] | None:
     """The rules of a `sort`; None when one of them is none, which is for a node to say."""
     found: list[SortRule] = []
     for text in texts:
-        match = _RULE.match(text)
+        match = ORDERED.match(text)
         if match is None:
             return None
         ascending, point = match["direction"] == "asc", None
@@ -66,11 +66,12 @@ def sort_details(document: Mapping[str, Any], rules: Sequence[SortRule]) -> dict
         if rule.point is not None:
             details[rule.name] = {"order": order, "value": document.get(GEO), "distance": None}
         else:
-            details[rule.name] = {"order": order, "value": _value(document, rule)}
+            details[rule.name] = {"order": order, "value": sort_value(document, rule)}
     return details
 
 
-def _value(document: Mapping[str, Any], rule: SortRule) -> float | str | None:
+def sort_value(document: Mapping[str, Any], rule: SortRule) -> float | str | None:
+    """What a node sorts a document by: a number, a text in normalised form, or None."""
     found = facet_values(document, rule.field)
     best = min if rule.ascending else max
     if found.numbers:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from miroir_cli.search.hidden import SortRule, hidden_rules, reveal, sort_rules, sort_value
+from miroir_cli.search.hidden import hidden_rules, reveal, sort_rules
 from miroir_cli.search.multi import multi_search
 from miroir_cli.search.scatter import search
+from miroir_cli.search.sorting import SortRule, sort_value
 from tests.oracle.world import UID, embedded_nodes, fill, real_nodes, real_server, two_sides
 
 PRICE, RANK = SortRule(field="price", ascending=True), SortRule(field="maker.rank", ascending=False)
@@ -25,6 +26,8 @@ PRICE, RANK = SortRule(field="price", ascending=True), SortRule(field="maker.ran
         ({"x": [" Été", "zoo"]}, True, "e\u0301te\u0301"),
         ({"x": ["a", "b"]}, False, "b"),
         ({"x": True}, True, "true"),
+        ({"x": ""}, True, None),
+        ({"x": " "}, True, ""),
         ({"x": None}, True, None),
         ({"x": []}, True, None),
         ({}, True, None),

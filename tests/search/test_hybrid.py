@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from miroir_cli.model import Index, IndexUid
-from miroir_cli.search.hybrid import good_enough, groups, merge_rankings, searchable, unmergeable
+from miroir_cli.search.hybrid import good_enough, groups, merge_rankings, unmergeable
 from miroir_cli.search.merge import Ranking
 from miroir_cli.search.request import Prepared, prepare
+from miroir_cli.search.rules import searchable
 
 
 def books(**settings: Any) -> Index:
