@@ -17,7 +17,7 @@ from miroir_cli.search.merge import NodeAnswer, Ranking
 from miroir_cli.search.pins import around_pins, is_pinned, separate
 from miroir_cli.search.rank import VECTOR_SORT, Hit, Key, by_its_vector, identity, sort_key
 from miroir_cli.search.rules import is_relevancy
-from miroir_cli.search.scores import run_scores
+from miroir_cli.search.scores import EPSILON, run_scores
 from miroir_cli.search.semantics import single
 from miroir_cli.search.view import DETAILS, SCORE
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 GOOD_ENOUGH = 0.45
 """How much every hit must score by its words, times their share, for the vectors not to be looked at."""
-
-EPSILON = 2.0**-52
 
 Group = tuple[bool, Any]
 """(whether it is a score, the score or the key of a sort)."""

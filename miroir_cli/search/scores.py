@@ -2,15 +2,16 @@
 
 Meilisearch reads the places of the ranking rules like the digits of one number, and shows each rule's digit as a
 fraction of its base, and all of them together as `_rankingScore`. Where a sort stands between the rules, hits of the
-two parts of a hybrid search are compared by the rules before and behind it apart, which are not shown. They follow from
-the fractions and the bases; the bases that are not shown are those with which everything fits together.
+two parts of a hybrid search, and of the queries of a federation, are compared by the rules before and behind it apart,
+which are not shown. They follow from the fractions and the bases; the bases that are not shown are those with which
+everything fits together.
 
 Source: `score_details.rs` of Meilisearch 1.50, and for the bases `ranking_rule_graph/{proximity,fid,position}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -19,8 +20,12 @@ from typing import Any
 MOST_WORDS = 10
 LARGEST_PROXIMITY = 64
 EXACT_WORDS = "exactWords"
-_TOLERANCE = 1e-9
+EPSILON = 2.0**-52
+_SAME = 1e-12
 _WRAPS_AT = 2**32
+
+Place = tuple[int, int]
+"""(rank, of how many); the higher the better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +46,38 @@ class _Guess:
 
 
 def run_scores(details: Mapping[str, Any], score: float, *, searchable: int | None) -> list[float]:
-    """The score of every run of ranking rules without a sort between them, in order.
+    """As `exact_run_scores`; where no bases fit, the score of all stands for each."""
+    found = exact_run_scores(details, score, searchable=searchable)
+    return [score for _ in _runs(details)] if found is None else found
 
-    `score` is that of all of them together, `searchable` the number of searchable attributes (None: all). Where no
-    bases fit, the score of all stands for each.
+
+def exact_run_scores(details: Mapping[str, Any], score: float, *, searchable: int | None) -> list[float] | None:
+    """The score of every run of ranking rules without a sort between them, in order; None where no bases fit.
+
+    `score` is that of all of them together, `searchable` the number of searchable attributes (None: all).
     """
     runs = tuple(_runs(details))
-    return [score for _ in runs] if len(runs) < 2 else list(_apart(runs, score, searchable))
+    if len(runs) < 2:
+        return [score for _ in runs]
+    found = _apart(runs, score, searchable, (details.get("words") or {}).get("matchingWords", 1))
+    return None if found is None else list(found)
 
 
 @lru_cache(maxsize=1024)
-def _apart(runs: tuple[tuple[_Digit, ...], ...], score: float, searchable: int | None) -> tuple[float, ...]:
-    for guess in _guesses(runs, searchable):
-        digits = [[_place(digit, guess) for digit in run] for run in runs]
-        found = [_read(run) for run in digits]
-        if None not in found and _fits(_read([place for run in digits for place in run]), score):
-            return tuple(each for each in found if each is not None)
-    return tuple(score for _ in runs)
+def _apart(
+    runs: tuple[tuple[_Digit, ...], ...], score: float, searchable: int | None, likely: int
+) -> tuple[float, ...] | None:
+    for guess in _guesses(runs, searchable, likely):
+        places: list[list[Place]] = []
+        for run in runs:
+            found = [_place(digit, guess) for digit in run]
+            if None in found:
+                break
+            places.append([place for place in found if place is not None])
+        else:
+            if abs(merged(place for run in places for place in run) - score) <= _SAME:
+                return tuple(map(merged, places))
+    return None
 
 
 def _runs(details: Mapping[str, Any]) -> Iterator[tuple[_Digit, ...]]:
@@ -87,10 +107,10 @@ def _digits(name: str, detail: Mapping[str, Any]) -> list[_Digit]:
     return [_Digit(detail["score"], name)]
 
 
-def _guesses(runs: Sequence[Sequence[_Digit]], searchable: int | None) -> Iterator[_Guess]:
-    """All that is possible, the smallest bases first."""
+def _guesses(runs: Sequence[Sequence[_Digit]], searchable: int | None, likely: int) -> Iterator[_Guess]:
+    """All that is possible, the number of words that is `likely` first, and the smallest bases."""
     named = {digit.base for run in runs for digit in run}
-    for words in range(1, MOST_WORDS + 1):
+    for words in sorted(range(1, MOST_WORDS + 1), key=lambda words: (words != likely, words)):
         attributes = 1 if searchable is None else 1 + max(searchable - 1, 0) * words
         bases = {"attributeRank": attributes, "wordPosition": 1 + 10 * words, EXACT_WORDS: words + 1}
         for proximity in range(1, LARGEST_PROXIMITY + 1) if "proximity" in named else (1,):
@@ -98,25 +118,19 @@ def _guesses(runs: Sequence[Sequence[_Digit]], searchable: int | None) -> Iterat
                 yield _Guess(bases={**bases, "proximity": proximity}, exact_words=exact)
 
 
-def _place(digit: _Digit, guess: _Guess) -> tuple[int, int] | None:
-    """(place, base) of a digit; None where the base cannot be it."""
+def _place(digit: _Digit, guess: _Guess) -> Place | None:
+    """The place of a digit; None where the base cannot be it."""
     base = guess.bases.get(digit.base, 1) if isinstance(digit.base, str) else digit.base
     if digit.fraction is None:
         return guess.exact_words + 1, base
-    place = round(digit.fraction * base)
-    return (place, base) if abs(digit.fraction * base - place) < _TOLERANCE * base else None
+    rank = round(digit.fraction * base)
+    return (rank, base) if abs(rank / base - digit.fraction) <= _SAME else None
 
 
-def _read(places: Sequence[tuple[int, int] | None]) -> float | None:
-    """Digits read as one number between 0 and 1."""
+def merged(places: Iterable[Place]) -> float:
+    """Places as the digits of one number, as a fraction of the highest; 32 bits wide, as Meilisearch's."""
     rank, most = 1, 1
-    for each in places:
-        if each is None:
-            return None
-        place, base = each
-        rank, most = (max(rank - 1, 0) * base + place) % _WRAPS_AT, most * base % _WRAPS_AT
+    for inner, base in places:
+        rank = (max(0, rank - 1) * base + inner) % _WRAPS_AT
+        most = most * base % _WRAPS_AT
     return rank / most if most else 0.0
-
-
-def _fits(found: float | None, score: float) -> bool:
-    return found is not None and abs(found - score) <= _TOLERANCE * 1e-3

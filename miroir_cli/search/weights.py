@@ -1,34 +1,20 @@
 """The values by which Meilisearch compares hits of different queries, read from the score details of a hit. Pure.
 
-A node shows the fraction that each ranking rule gave a hit, and of all rules together the `_rankingScore`. Queries are
-compared by one number for each run of relevancy rules and by the sort values between the runs. A single run is the
-`_rankingScore` itself. Of several runs, the places behind the fractions are found again, as whole numbers: those that
-make up the very `_rankingScore`.
+Queries are compared by one number for each run of relevancy rules and by the sort values between the runs.
 
-Source: `score_details.rs` and `federated/weighted_scores.rs` of Meilisearch 1.50; how many places a rule has:
-`ranking_rule_graph/*`.
+Source: `score_details.rs` and `federated/weighted_scores.rs` of Meilisearch 1.50.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby
 from typing import Any
 
 from miroir_cli.search.geo import geo_rule
+from miroir_cli.search.scores import EPSILON, exact_run_scores
 from miroir_cli.search.view import DETAILS, SCORE
-
-EPSILON = 2.220446049250313e-16
-MOST_TERMS = 10
-"""Meilisearch reads so many words of a query."""
-
-MOST_NEAR_PLACES = 64
-"""More places than the proximity of ten words has."""
-
-_PLACES_OF_A_POSITION = 10
-_WORD = 2**32
-_SAME = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +41,6 @@ class Distance:
 
 
 Value = Score | SortValue | Distance
-Place = tuple[int, int]
-"""(rank, of how many); the higher the better."""
 
 
 def weighted_values(
@@ -72,16 +56,11 @@ def weighted_values(
         for name, detail in sorted((hit.get(DETAILS) or {}).items(), key=lambda item: int(item[1]["order"]))
         if name not in (without, "pin")
     ]
+    scores = exact_run_scores(dict(details), float(hit[SCORE]), searchable=attributes)
+    if scores is None:
+        return None
     runs = [list(run) for _, run in groupby(details, key=lambda item: _is_relevancy(item[0], item[1]))]
-    relevancy = [run for run in runs if _is_relevancy(*run[0])]
-    if len(relevancy) > 1:
-        places = _places(relevancy, float(hit[SCORE]), attributes)
-        if places is None:
-            return None
-        scores = iter(places)
-    else:
-        scores = iter([float(hit[SCORE])] * len(relevancy))
-    return list(_values(runs, scores, weight))
+    return list(_values(runs, iter(scores), weight))
 
 
 def _values(runs: Sequence[Sequence[tuple[str, Any]]], scores: Iterator[float], weight: float) -> Iterator[Value]:
@@ -100,77 +79,6 @@ def _values(runs: Sequence[Sequence[tuple[str, Any]]], scores: Iterator[float], 
 
 def _is_relevancy(name: str, detail: Mapping[str, Any]) -> bool:
     return name != "vectorSort" and "value" not in detail
-
-
-def _places(runs: Sequence[Sequence[tuple[str, Any]]], score: float, attributes: int | None) -> list[float] | None:
-    """The number of each run: of the places that the fractions leave open, those that make up the whole score."""
-    lengths = [len(run) for run in runs]
-    rules = [rule for run in runs for rule in run]
-    for terms in _likely_terms(rules):
-        choices = [_choices(name, detail, terms, attributes) for name, detail in rules]
-        for chosen in product(*choices):
-            if abs(merged(place for rule in chosen for place in rule) - score) <= _SAME:
-                return _by_run(chosen, lengths)
-    return None
-
-
-def _likely_terms(rules: Sequence[tuple[str, Any]]) -> list[int]:
-    """How many words the hit was matched by, the likeliest first."""
-    matching = next((int(detail["matchingWords"]) for name, detail in rules if name == "words"), 1)
-    return sorted(range(1, MOST_TERMS + 1), key=lambda terms: (terms != matching, terms))
-
-
-def _by_run(chosen: Sequence[tuple[Place, ...]], lengths: Iterable[int]) -> list[float]:
-    found: list[float] = []
-    begin = 0
-    for length in lengths:
-        found.append(merged(place for rule in chosen[begin : begin + length] for place in rule))
-        begin += length
-    return found
-
-
-def merged(places: Iterable[Place]) -> float:
-    """Places as the digits of one number, as a fraction of the highest; 32 bits wide, as Meilisearch's."""
-    rank, most = 1, 1
-    for inner, base in places:
-        rank = (max(0, rank - 1) * base + inner) % _WORD
-        most = most * base % _WORD
-    return rank / most if most else 0.0
-
-
-def _choices(name: str, detail: Mapping[str, Any], terms: int, attributes: int | None) -> list[tuple[Place, ...]]:
-    """The places that a rule can have given: one, two for rules of two parts, or none if it fits nowhere."""
-    by_attribute = 1 if attributes is None else 1 + (attributes - 1) * terms
-    by_position = 1 + _PLACES_OF_A_POSITION * terms
-    if name == "words":
-        return [((int(detail["matchingWords"]), int(detail["maxMatchingWords"])),)]
-    if name == "typo":
-        most = int(detail["maxTypoCount"]) + 1
-        return [((max(0, most - int(detail["typoCount"])), most),)]
-    if name == "proximity":
-        return [(place,) for most in range(1, MOST_NEAR_PLACES) for place in _place(detail["score"], most)]
-    if name == "attributeRank":
-        return [(place,) for place in _place(detail["score"], by_attribute)]
-    if name == "wordPosition":
-        return [(place,) for place in _place(detail["score"], by_position)]
-    if name == "attribute":
-        ranks = _place(detail["attributeRankingOrderScore"], by_attribute)
-        return [(one, two) for one in ranks for two in _place(detail["queryWordDistanceScore"], by_position)]
-    if name == "exactness":
-        return [_exactness(detail, terms)]
-    return [((0, 1),)] if name == "skipped" else []
-
-
-def _exactness(detail: Mapping[str, Any], terms: int) -> tuple[Place, ...]:
-    """A field that is the query, or begins with it, has all its words: their number is not shown."""
-    kind = {"exactMatch": 3, "matchesStart": 2, "noExactMatch": 1}[detail["matchType"]]
-    words = int(detail.get("matchingWords", terms)) + 1
-    return (kind, 3), (words, int(detail.get("maxMatchingWords", terms)) + 1)
-
-
-def _place(fraction: float, most: int) -> list[Place]:
-    rank = round(fraction * most)
-    return [(rank, most)] if abs(rank / most - fraction) <= _SAME else []
 
 
 def compare(left: Sequence[Value], right: Sequence[Value]) -> int | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from miroir_cli.search.weights import Distance, Score, SortValue, compare, merged, weighted_values
+from miroir_cli.search.scores import merged
+from miroir_cli.search.weights import Distance, Score, SortValue, compare, weighted_values
 
 PLACES = {
     "words": [(2, 3)],
