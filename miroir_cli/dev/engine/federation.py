@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def federated(index_of: Callable[[str], Index], queries: Sequence[Query], federa
     kinds: list[tuple[int, list[str]]] = []
     for uid in sorted({query.uid for query in queries}):
         own = [query for query in queries if query.uid == uid]
-        index = _at(own[0].position, lambda uid=uid: index_of(uid))  # type: ignore[misc]
+        with inside(own[0].position):
+            index = index_of(uid)
         parts.append(_part(index, own, federation, window, kinds, facets.pop(uid, None)))
     for uid, names in sorted(facets.items()):
         _check_unused(index_of, uid, names)
@@ -109,9 +111,11 @@ def federated(index_of: Callable[[str], Index], queries: Sequence[Query], federa
     return body
 
 
-def _at(position: int, work: Callable[[], Any], where: str = "") -> Any:
+@contextmanager
+def inside(position: int, where: str = "") -> Iterator[None]:
+    """Have errors say in which query of a multi-search they are."""
     try:
-        return work()
+        yield
     except EngineError as error:
         status = 400 if error.code == "index_not_found" else error.status
         raise EngineError(error.code, f"Inside `.queries[{position}]`: {where}{error.message}", status=status) from None
@@ -167,7 +171,8 @@ def _part(
     lists, candidates = [], 0
     for query in queries:
         request = query.request if distinct is None else replace(query.request, distinct=distinct)
-        found = _at(query.position, lambda request=request: find(index, request, needed, window.is_finite))  # type: ignore[misc]
+        with inside(query.position):
+            found = find(index, request, needed, window.is_finite)
         if found.kind != "words":
             raise not_supported("A federation of searches by vector")
         _compatible(kinds, query, index)
@@ -175,8 +180,10 @@ def _part(
         lists.append(
             [_Hit(found=found, query=query, number=number, details=rest) for number, rest in found.ranked.hits]
         )
-    seen: set[int] = set()
-    unique = [hit for hit in _merge(lists) if not (hit.number in seen or seen.add(hit.number))]  # type: ignore[func-returns-value]
+    first: dict[int, _Hit] = {}
+    for hit in _merge(lists):
+        first.setdefault(hit.number, hit)
+    unique = list(first.values())
     kept = list(_distinct(unique, distinct))
     if distinct is not None:
         left = {hit.number for hit in kept}
@@ -186,7 +193,8 @@ def _part(
     names = None
     if facets is not None:
         where = f"Inside `.federation.facetsByIndex.{index.uid}`: "
-        names = _at(queries[0].position, lambda: facet_counts.requested(index, facets), where)
+        with inside(queries[0].position, where):
+            names = facet_counts.requested(index, facets)
     return _Part(index=index, hits=kept[:needed], candidates=candidates, facets=names)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from .call import Call, Entry, Result
 from .errors import EngineError, not_supported
 from .facet_search import facet_search
-from .federation import Query, federated, read_federation
+from .federation import Query, federated, inside, read_federation
 from .parameters import SEARCH_KINDS, SIMILAR_KINDS, from_query, search_request, similar_request, take
 from .search import search
 from .similar import similar
@@ -86,10 +85,15 @@ def multi_search(call: Call) -> Result:
     options = None if federation is None else read_federation(federation)
     with call.node.lock:
         for query in read:
-            _within(query, lambda query=query: call.node.keys.check_record(call.key, "search", query.uid))  # type: ignore[misc]
+            with inside(query.position):
+                call.node.keys.check_record(call.key, "search", query.uid)
         if options is not None:
             return 200, federated(call.node.index, read, options)
-        return 200, {"results": [_within(query, lambda query=query: _alone(call, query)) for query in read]}  # type: ignore[misc]
+        results = []
+        for query in read:
+            with inside(query.position):
+                results.append(_alone(call, query))
+        return 200, {"results": results}
 
 
 def _query(position: int, query: Any) -> Query:
@@ -133,15 +137,6 @@ def _alone(call: Call, query: Query) -> dict[str, Any]:
         )
         raise EngineError("invalid_multi_search_federation_options", problem)
     return {"indexUid": query.uid, **search(call.node.index(query.uid), query.request)}
-
-
-def _within(query: Query, work: Callable[[], Any]) -> Any:
-    try:
-        return work()
-    except EngineError as error:
-        status = 400 if error.code == "index_not_found" else error.status
-        message = f"Inside `.queries[{query.position}]`: {error.message}"
-        raise EngineError(error.code, message, status=status) from None
 
 
 def facet_search_post(call: Call) -> Result:
