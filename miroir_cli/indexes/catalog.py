@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +155,15 @@ async def default_rules(cluster: Cluster, names: Iterable[NodeName]) -> list[str
     versions = await cluster.fleet.all(lambda client: client.version(), names=names)
     oldest = min(versions, key=lambda name: (versions[name].numbers, name))
     return list((await cluster.fleet[oldest].settings(RESERVED_INDEX))["rankingRules"])
+
+
+async def known_default_rules(cluster: Cluster, names: Callable[[], Awaitable[Collection[NodeName]]]) -> list[str]:
+    """The same, asked once a process: they change with the nodes' versions. `names` tells whom to ask, then."""
+    kept = cluster.session.get("default rules")
+    if isinstance(kept, list):
+        return kept
+    rules = cluster.session["default rules"] = await default_rules(cluster, await names())
+    return rules
 
 
 async def _create_on(client: NodeClient, index: Index, rules: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from miroir_cli.errors import NodeRefusal, NodeUnavailable
-from miroir_cli.indexes.catalog import default_rules, finish_task
+from miroir_cli.indexes.catalog import finish_task, known_default_rules
 from miroir_cli.indexes.settings import defaults_from, differences, drift, to_node, with_removals
 from miroir_cli.model import RESERVED_INDEX
 from miroir_cli.node.answers import Accepted
@@ -17,7 +17,7 @@ from miroir_cli.replication.settle import settle_until
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Index, Json
+    from miroir_cli.model import Index, Json, NodeName
     from miroir_cli.node.client import NodeClient
 
 
@@ -88,17 +88,18 @@ async def settings_of(cluster: Cluster, index: Index) -> dict[str, Any]:
 
 
 async def _default_rules(cluster: Cluster, index: Index) -> list[str]:
-    """The ranking rules of an index that names none, asked once a process: they change with the nodes' versions."""
-    kept = cluster.session.get("default rules")
-    if isinstance(kept, list):
-        return kept
-    names = [name for name in (await cluster.map(index.uid)).nodes() if name in cluster.fleet] or list(cluster.fleet)
-    found = await cluster.fleet.each(lambda client: client.health(timeout=cluster.patience.answer), names=names)
-    answering = [name for name, error in found.items() if error is None]
-    if not answering:
-        raise NodeUnavailable(f"no node of index `{index.uid}` answers", node="", sent=False)
-    rules = cluster.session["default rules"] = await default_rules(cluster, answering)
-    return rules
+    """The ranking rules of an index that names none."""
+
+    async def answering() -> list[NodeName]:
+        nodes = (await cluster.map(index.uid)).nodes()
+        names = [name for name in nodes if name in cluster.fleet] or list(cluster.fleet)
+        found = await cluster.fleet.each(lambda client: client.health(timeout=cluster.patience.answer), names=names)
+        answered = [name for name, error in found.items() if error is None]
+        if not answered:
+            raise NodeUnavailable(f"no node of index `{index.uid}` answers", node="", sent=False)
+        return answered
+
+    return await known_default_rules(cluster, answering)
 
 
 async def wrong_settings(cluster: Cluster, index: Index, client: NodeClient) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from miroir_cli.errors import MiroirError, NodeRefusal, UsageError
-from miroir_cli.indexes.catalog import default_rules
+from miroir_cli.indexes.catalog import known_default_rules
 from miroir_cli.indexes.settings import node_max_values
 from miroir_cli.search.compatibility import Rules, incompatible, rules_of, stricter
 from miroir_cli.search.facet_values import facet_values, normalise, number_text
@@ -29,7 +29,7 @@ from miroir_cli.search.whole_facets import too_many_values
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Index, Json, ShardId
+    from miroir_cli.model import Index, Json, NodeName, ShardId
     from miroir_cli.node.client import NodeClient
     from miroir_cli.search.facets import Counts, Order
     from miroir_cli.search.federation import Federation, Query
@@ -112,12 +112,13 @@ async def _without_queries(cluster: Cluster, request: Json) -> dict[str, Any]:
 
 
 async def _default_rules(cluster: Cluster, outcomes: Outcomes) -> list[str]:
-    """The ranking rules of an index that names none; asked once a process, of nodes that have just answered."""
-    kept = cluster.session.get("default rules")
-    if not isinstance(kept, list):
-        names = {answer.node for listed in outcomes.lists() for answer in listed.found.answers}
-        kept = cluster.session["default rules"] = await default_rules(cluster, names) if names else []
-    return kept
+    """The ranking rules of an index that names none; none when no node has answered anything."""
+    names = {answer.node for listed in outcomes.lists() for answer in listed.found.answers}
+
+    async def answered() -> set[NodeName]:
+        return names
+
+    return await known_default_rules(cluster, answered) if names else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import pytest
 from miroir_cli.cluster import Cluster
 from miroir_cli.dev.engine.testing import Engine, running_engine
 from miroir_cli.errors import MiroirError, NodeRefusal, ReservedField, ShardUnavailable, UsageError
+from miroir_cli.indexes.nodes import settings_of
 from miroir_cli.node.client import NodeClient
 from miroir_cli.search.multi import multi_search
 from miroir_cli.search.reading import SearchOptions
@@ -151,3 +152,13 @@ async def test_without_queries_the_answer_is_empty(tmp_path: Path) -> None:
         assert await multi_search(world.cluster, {"queries": []}) == {"results": []}
         body = await multi_search(world.cluster, {"queries": [], "federation": {"limit": 3}})
         assert (body["hits"], body["limit"], body["estimatedTotalHits"]) == ([], 3, 0)
+
+
+async def test_a_federation_that_nobody_answered_leaves_no_ranking_rules_behind(tmp_path: Path) -> None:
+    """They are known to a process from its first question on; whoever prepares a node later relies on them."""
+    async with nodes(tmp_path) as world:
+        rules = await settings_of(world.cluster, (await world.cluster.map("books")).index)
+        world.cluster.session.pop("default rules")
+        with pytest.raises(NodeRefusal):
+            await multi_search(world.cluster, {"federation": {}, "queries": [books(sort=["x:asc"])] * 2})
+        assert await settings_of(world.cluster, (await world.cluster.map("books")).index) == rules
