@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check audit dist bench docs pictures site clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -20,20 +20,35 @@ demo: $(VENV)/.run-$(STATE) ## Three local nodes, real data, searches, a node th
 test: $(VENV)/.dev-$(STATE) ## The test suite
 	@$(VENV)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-check: $(VENV)/.dev-$(STATE) ## Format, lint, types, and whether generated pages are current
+check: $(VENV)/.dev-$(STATE) ## Format, lint, types, generated pages, links, known vulnerabilities
 	@$(VENV)/bin/ruff format --check . >/dev/null 2>&1 || { echo "run ruff format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python docs/generate.py --check
+	@$(VENV)/bin/python docs/build_site.py --check
+	@$(VENV)/bin/python -m release.audit
+
+audit: $(VENV)/.dev-$(STATE) ## Known vulnerabilities of what miroir needs
+	@$(VENV)/bin/python -m release.audit
+
+dist: $(VENV)/.dev-$(STATE) ## Wheel, source archive, zipapp and bill of materials, in dist/
+	@$(VENV)/bin/python -m release.build
 
 bench: $(VENV)/.dev-$(STATE) ## The measurements of docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks $(ARGS)
 
+pictures: $(VENV)/.dev-$(STATE) ## Record the pictures of the README and the guides anew
+	@$(VENV)/bin/python docs/picture.py
+	@$(VENV)/bin/python docs/pictures.py $(ARGS)
+
 docs: $(VENV)/.dev-$(STATE) ## Write the generated pages of docs/
 	@$(VENV)/bin/python docs/generate.py
 
+site: $(VENV)/.dev-$(STATE) ## The documentation as a site, in site/
+	@$(VENV)/bin/python docs/build_site.py
+
 clean: ## Remove .venv and caches
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site .cache
 
 $(VENV)/.run-$(STATE):
 	@$(call install,.)

@@ -1,30 +1,40 @@
-"""Write the pages of docs/reference that follow from the code; `--check` compares them instead.
+"""Write what follows from the code: pages of docs/reference, and more; `--check` compares instead.
 
-commands.md from the command line's own definitions, errors.md from the error tree, topology.md from the example file
-and the keys that the reader knows, settings.md from the settings that are checked,
-embedded-node.md from the differences that the contract suite asserts.
+commands.md (and the summaries of `miroir --help`) from the command line's own definitions, errors.md from the error
+tree and errors.toml, topology.md from the example file and the keys that the reader knows, settings.md from the
+settings that are checked, embedded-node.md from the differences that the contract suite asserts, api.md from the
+proxy's routes and the differences that the compatibility suite asserts, json.md from the published schemas,
+dependencies.md from release/dependencies.py, memory.md from benchmarks/memory_kinds.py; the alert rules of the Helm
+chart from docs/operations/alerts.yml, because a chart reads no file outside of it.
 """
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from typer.core import TyperGroup
-from typer.main import get_command
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from miroir_cli import errors  # noqa: E402
-from miroir_cli.cli.app import GLOBAL_PANEL, app  # noqa: E402
-from miroir_cli.dev.engine.differences import DIFFERENCES  # noqa: E402
-from miroir_cli.errors import Interrupted, MiroirError, TopologyInvalid  # noqa: E402
+from docs.command_tree import commands, summaries, table  # noqa: E402
+from docs.completion_scripts import completion_scripts  # noqa: E402
+from docs.dependency_page import dependency_lines  # noqa: E402
+from docs.error_page import error_lines  # noqa: E402
+from docs.json_documents import json_documents  # noqa: E402
+from docs.manual_pages import manual_pages  # noqa: E402
+from docs.memory_page import memory_lines  # noqa: E402
+from miroir_cli.dev.engine.differences import DIFFERENCES as ENGINE_DIFFERENCES  # noqa: E402
+from miroir_cli.errors import TopologyInvalid  # noqa: E402
 from miroir_cli.indexes.settings import KEYS  # noqa: E402
+from miroir_cli.metrics import CATALOGUE, JOBS, PREFIX, Metric  # noqa: E402
+from miroir_cli.proxy.catalogue import ROUTES  # noqa: E402
+from miroir_cli.proxy.router import NotDone, Route  # noqa: E402
 from miroir_cli.topology.schema import parse  # noqa: E402
+from tests.compat.corpus import PARTS  # noqa: E402
+from tests.compat.differences import DIFFERENCES  # noqa: E402
+from tests.compat.upstream import SUITES, Suite  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
 NOTE = "<!-- Written by docs/generate.py; change the code, then run `make docs`. -->\n"
@@ -59,116 +69,11 @@ MANAGED_SETTINGS = {
 }
 
 
-# commands
-
-
-def commands() -> str:
-    root: Any = get_command(app)
-    lines = [NOTE, "# Commands", ""]
-    lines += ["Global options stand before or after the command's name.", ""]
-    lines += table(
-        ["option", "variable", "meaning"],
-        [
-            (option_names(option), f"`MIROIR_{option.name.upper()}`", option.help)
-            for option in root.params
-            if getattr(option, "rich_help_panel", None) == GLOBAL_PANEL
-        ],
-    )
-    lines += [
-        "`--version` prints the version. Every option of a command has a variable as well: `MIROIR_`, the command's",
-        "words and the option's name, such as `MIROIR_INDEX_CREATE_SHARDS`. Exit statuses: [errors](errors.md).",
-        "JSON documents: [json](json.md).",
-        "",
-    ]
-    for words, command in walk(root):
-        lines += command_section(words, command)
-    return "\n".join(lines)
-
-
-def walk(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(command, TyperGroup):
-        context: Any = None
-        for name in command.list_commands(context):
-            member = command.get_command(context, name)
-            yield (*words, name), member
-            yield from walk(member, (*words, name))
-
-
-def command_section(words: tuple[str, ...], command: Any) -> list[str]:
-    lines = [f"{'#' * (len(words) + 1)} miroir {' '.join(words)}", "", inspect.cleandoc(command.help or ""), ""]
-    if isinstance(command, TyperGroup):
-        return lines
-    own = [p for p in command.params if getattr(p, "rich_help_panel", None) != GLOBAL_PANEL]
-    arguments = [p for p in own if p.param_type_name == "argument"]
-    options = [p for p in own if p.param_type_name == "option"]
-    usage = " ".join(["miroir", *words, *(["[OPTIONS]"] if options else []), *(argument_name(p) for p in arguments)])
-    lines += ["```text", usage, "```", ""]
-    if own:
-        rows: list[tuple[str, ...]] = [(f"`{argument_name(p)}`", p.help) for p in arguments]
-        rows += [(option_names(p), (p.help or "") + default_of(p)) for p in options]
-        lines += table(["", ""], rows)
-    return lines
-
-
-def argument_name(parameter: Any) -> str:
-    name = parameter.metavar or parameter.name.upper()
-    return name if parameter.required or name.startswith("[") else f"[{name}]"
-
-
-def option_names(option: Any) -> str:
-    value = f" {option.metavar}" if option.metavar else "" if option.is_flag or option.count else f" {kind_of(option)}"
-    return ", ".join(
-        f"`{name}{value}`" for name in sorted([*option.opts, *option.secondary_opts], key=len, reverse=True)
-    )
-
-
-def kind_of(option: Any) -> str:
-    choices = option.type_descriptor.choices
-    return "|".join(str(getattr(choice, "value", choice)) for choice in choices) if choices else "VALUE"
-
-
-def default_of(option: Any) -> str:
-    if option.required:
-        return " Required."
-    if option.default in (None, False, (), []):
-        return ""
-    return f" Default: {getattr(option.default, 'value', option.default)}."
-
-
 # errors
 
 
 def error_page() -> str:
-    lines = [NOTE, "# Errors and exit statuses", ""]
-    lines += [
-        "An error is one line that says what and where, an empty line, and a hint with the next step, on standard",
-        'error. With `--json`, standard output holds `{"error": {"code", "message", "hint"}}` unless the command had',
-        "printed its document before.",
-        "",
-        "## Exit statuses",
-        "",
-    ]
-    lines += table(["status", "meaning"], [(str(status), meaning) for status, meaning in EXIT_STATUSES.items()])
-    lines += ["## Errors", "", "Indented errors are special cases of the one above.", ""]
-    lines += table(["error", "code", "exit", "meaning"], list(error_rows(MiroirError, drawn_meanings())))
-    return "\n".join(lines)
-
-
-def error_rows(kind: type[MiroirError], meanings: dict[str, str], depth: int = 0) -> Iterator[tuple[str, ...]]:
-    status = "130, 143" if kind is Interrupted else str(kind.exit_status)
-    yield "&emsp;" * depth + kind.__name__, f"`{kind.code}`", status, meanings.get(kind.__name__, "")
-    for child in kind.__subclasses__():
-        yield from error_rows(child, meanings, depth + 1)
-
-
-def drawn_meanings() -> dict[str, str]:
-    """What the tree at the top of errors.py says about each class."""
-    found = {}
-    for line in (errors.__doc__ or "").splitlines():
-        words = line.strip("│├└─ ").split(maxsplit=2)
-        if len(words) == 3 and words[1][0].isdigit():
-            found[words[0]] = words[2]
-    return found
+    return "\n".join([NOTE, *error_lines(table, EXIT_STATUSES)])
 
 
 # topology and settings
@@ -201,6 +106,8 @@ def known_keys() -> dict[str, list[str]]:
         "[state]": {"cluster": cluster, "state": wrong, "nodes": [node]},
         "[defaults]": {"cluster": cluster, "defaults": wrong, "nodes": [node]},
         "[[nodes]]": {"cluster": cluster, "nodes": [{**node, **wrong}]},
+        "[serve]": {"cluster": cluster, "serve": wrong, "nodes": [node]},
+        "[serve.admin]": {"cluster": cluster, "serve": {"admin": wrong}, "nodes": [node]},
     }
     return {name: listed_keys(content) for name, content in files.items()}
 
@@ -237,37 +144,156 @@ def embedded_node() -> str:
         "answers; these differences are known, and the suite fails when one of them is gone.",
         "",
     ]
-    lines += table(["difference", "what it is"], [(f"`{name}`", text) for name, text in DIFFERENCES.items()])
+    lines += table(["difference", "what it is"], [(f"`{name}`", text) for name, text in ENGINE_DIFFERENCES.items()])
     return "\n".join(lines)
+
+
+# metrics
+
+
+def metrics_page() -> str:
+    lines = [NOTE, "# Metrics", ""]
+    lines += [
+        "## Of `miroir serve`",
+        "",
+        "`miroir serve` shows them at `/_miroir/metrics` (with the admin key) and, as Meilisearch does, at `/metrics`",
+        "(with a key that may do `metrics.get`), in Prometheus's text format, for all workers together. Times in",
+        "seconds. [alerts.yml](../operations/alerts.yml) has rules, [grafana.json](../operations/grafana.json)",
+        "a dashboard.",
+        "",
+    ]
+    lines += table(["metric", "kind", "labels", "what it is"], metric_rows(CATALOGUE))
+    lines += [
+        "## Of a command that ends",
+        "",
+        "`--metrics-file FILE` of the commands that run at night ([nightly](../guides/nightly.md)) writes these when",
+        "the command ends, whatever its exit status, for node_exporter's textfile collector. The file is exchanged",
+        "whole and readable by everybody. A failure keeps the time of the last success that the file had. A process",
+        "that was killed with SIGKILL writes nothing: watch the age of the last success.",
+        "",
+    ]
+    lines += table(["metric", "kind", "labels", "what it is"], metric_rows(JOBS))
+    return "\n".join(lines)
+
+
+def metric_rows(metrics: Sequence[Metric]) -> list[tuple[str, ...]]:
+    return [
+        (f"`{PREFIX}{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.help)
+        for metric in sorted(metrics, key=lambda metric: metric.name)
+    ]
+
+
+# the API
+
+
+def api() -> str:
+    lines = [NOTE, "# The API of `miroir serve`", ""]
+    lines += [
+        "Meilisearch's API, for a whole cluster; what miroir adds is under `/_miroir/` and describes itself at",
+        "`/_miroir/openapi.json`. A route that says *as Meilisearch* gives the same bytes as one server: status, body,",
+        "errors and the tasks that follow, but for times, drawn ids and sizes on disk.",
+        "",
+        "## Routes",
+        "",
+    ]
+    shown = [route for route in ROUTES if not route.pattern.startswith("/_miroir/")]
+    rows = [(f"`{route.method} {route.pattern}`", _treatment(route)) for route in shown]
+    lines += table(["route", "what a cluster answers"], sorted(rows, key=lambda row: row[0].split()[1:] + [row[0]]))
+    lines += ["## Differences", ""]
+    lines += table(["difference", "why"], [(name, each.reason) for name, each in DIFFERENCES.items()])
+    asked = sum(map(len, PARTS.values()))
+    lines += [
+        "## How this is known",
+        "",
+        f"`tests/compat` sends {asked} requests, good and bad, to one Meilisearch and to `miroir serve` over three,",
+        "and compares the answers byte by byte; and it walks through the calls of three public clients (`meilisearch`",
+        "and `meilisearch-python-sdk` from PyPI, `meilisearch` from npm) on both. A difference that is not in the list",
+        "above fails the tests, and so does one of the list that is gone:",
+        "",
+        "```text",
+        ".venv/bin/python -m pytest -m live tests/compat",
+        "```",
+        "",
+    ]
+    for suite in SUITES:
+        lines += _suite(suite)
+    return "\n".join(lines)
+
+
+def _treatment(route: Route) -> str:
+    if isinstance(route.handler, NotDone):
+        return f"refused: {route.handler.reason}"
+    pattern = f"{route.method} {route.pattern}"
+    named = [name for name, each in DIFFERENCES.items() if pattern in each.routes]
+    return ", ".join(named) if named else "as Meilisearch"
+
+
+def _suite(suite: Suite) -> list[str]:
+    lines = [f"### The tests of {suite.name} {suite.version}", ""]
+    lines += [
+        f"{suite.passed} of its tests pass on one Meilisearch 1.50; of those, {suite.passed - len(suite.apart)} pass",
+        "on a cluster of three with two copies as well.",
+        "",
+        "```text",
+        suite.command.strip(),
+        "```",
+        "",
+    ]
+    return lines + (table(["test", "why not"], [(f"`{name}`", why) for name, why in suite.apart.items()]))
 
 
 # all of them
 
 
-def table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    cells = [[(cell or "").replace("|", "\\|") for cell in row] for row in [tuple(headings), *rows]]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    return [lines[0], "|" + "---|" * len(headings), *lines[1:], ""]
-
-
 PAGES: dict[str, Callable[[], str]] = {
-    "commands.md": commands,
+    "commands.md": lambda: f"{NOTE}\n{commands()}",
     "errors.md": error_page,
     "topology.md": topology,
     "settings.md": settings,
     "embedded-node.md": embedded_node,
+    "metrics.md": metrics_page,
+    "api.md": api,
+    "json.md": lambda: f"{NOTE}{json_documents()}",
+    "dependencies.md": lambda: "\n".join([NOTE, *dependency_lines(table)]),
+    "memory.md": lambda: "\n".join([NOTE, *memory_lines(table)]),
 }
 
 
+FILES: tuple[Callable[[], Mapping[str, str]], ...] = (
+    summaries,
+    completion_scripts,
+    lambda: manual_pages(EXIT_STATUSES),
+    lambda: {"charts/miroir/files/alerts.yml": (ROOT / "docs" / "operations" / "alerts.yml").read_text()},
+)
+"""What is written elsewhere, by path."""
+
+FOLDERS: tuple[str, ...] = ("completions", "man")
+"""Folders in which all files are written here: what is not any more is taken away."""
+
+
+def files() -> dict[str, str]:
+    """Every generated file: its path from the root, and what must be in it."""
+    found = {f"docs/reference/{name}": render() for name, render in PAGES.items()}
+    for render in FILES:
+        found |= render()
+    return {name: text.rstrip("\n") + "\n" for name, text in found.items()}
+
+
 def main() -> int:
+    wanted = files()
     stale = []
-    for name, render in PAGES.items():
-        path = REFERENCE / name
-        text = render().rstrip("\n") + "\n"
+    for name, text in wanted.items():
+        path = ROOT / name
         if not path.exists() or path.read_text() != text:
-            stale.append(f"docs/reference/{name}")
+            stale.append(name)
             if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text)
+    for path in [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*"))]:
+        if path.relative_to(ROOT).as_posix() not in wanted:
+            stale.append(path.relative_to(ROOT).as_posix())
+            if "--check" not in sys.argv:
+                path.unlink()
     if stale:
         sys.stderr.write(f"{'not current' if '--check' in sys.argv else 'written'}: {', '.join(stale)}\n")
     return 1 if stale and "--check" in sys.argv else 0

@@ -37,12 +37,12 @@ def record() -> str:
     return "\n".join(lines[first : last + 1])
 
 
-def draw(recorded: str) -> str:
-    """The lines as SVG, with the reader's own fixed-width font."""
-    console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True)
+def draw(recorded: str, *, title: str = "miroir demo", width: int = WIDTH, name: str = "miroir") -> str:
+    """The lines as SVG, with the reader's own fixed-width font; the parts of each picture begin with its `name`."""
+    console = Console(record=True, width=width, file=StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.from_ansi(recorded))
     frame = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    drawn = console.export_svg(title="miroir demo", code_format=frame, unique_id="miroir")
+    drawn = console.export_svg(title=title, code_format=frame, unique_id=name)
     return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
 
 

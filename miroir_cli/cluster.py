@@ -6,18 +6,27 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from miroir_cli.errors import IndexNotFound, MiroirError, TopologyInvalid
-from miroir_cli.model import IndexMap, Node, NodeName, ReplicaState, Secret, ShardId
+from miroir_cli.errors import (
+    IndexNotFound,
+    IsAnAlias,
+    MiroirError,
+    MultiAlias,
+    MultiAliasNotWritable,
+    TopologyInvalid,
+    known_instead,
+)
+from miroir_cli.model import Index, IndexMap, Node, NodeName, ReplicaState, Secret, ShardId
 from miroir_cli.node.client import NodeClient
 from miroir_cli.node.fleet import Fleet
-from miroir_cli.store.locks import STATE, Locks
-from miroir_cli.store.sqlite.store import SqliteStore
+from miroir_cli.store.backend import backend_of
+from miroir_cli.store.fence import in_time
+from miroir_cli.store.last_known import LastKnown
+from miroir_cli.store.locks import STATE
 from miroir_cli.topology.file import Topology, load_topology, resolve_key
 
 if TYPE_CHECKING:
@@ -25,7 +34,11 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from miroir_cli.store.records import Store
+    from miroir_cli.node.features import Features
+    from miroir_cli.node.watch import NodeWatch
+    from miroir_cli.store.aliases import Alias
+    from miroir_cli.store.backend import Backend
+    from miroir_cli.store.protocol import Locking, Store
 
 TransportFactory = Callable[[Node], "httpx.AsyncBaseTransport"]
 
@@ -52,13 +65,15 @@ class Patience:
 
 @dataclass(kw_only=True)
 class Site:
-    """A cluster as far as it can be known without its state: what the topology file says, the nodes, the locks."""
+    """A cluster as far as it can be known without its state: what the topology file says, the nodes, the locks; and
+    `backend`, where the state is."""
 
     topology: Topology
     fleet: Fleet
-    locks: Locks
+    locks: Locking
     command: str = "miroir"
     patience: Patience = Patience()
+    backend: Backend | None = None
 
 
 @dataclass(kw_only=True)
@@ -68,25 +83,96 @@ class Cluster(Site):
 
     store: Store
     rotation: int = 0
+    watch: NodeWatch | None = None
+    """What a process that lives long has learnt of the nodes; without it they are asked in turn."""
+    features: Features | None = None
+    """What such a process knows of the nodes' experimental features."""
+    last_known: LastKnown | None = None
+    """The same store, where such a process goes on reading while that is silent."""
     session: dict[str, object] = field(default_factory=dict)
     """What one process remembers between calls of the same verb (see `replication/settle.py`)."""
     _maps: dict[str, IndexMap] = field(default_factory=dict)
+    _names: int = 0
     _follows: bool = True
     _file_read: tuple[int, int, int] | None = None
 
     async def map(self, uid: str) -> IndexMap:
-        """The index and its replicas as this process read them last. Raises `IndexNotFound`."""
+        """The index of this uid and its replicas as this process read them last. Raises `IndexNotFound`, and
+        `IsAnAlias` for the name of one."""
         found = self._maps.get(uid)
-        return found if found is not None else await self.reload(uid)
+        return found if found is not None and found.alias is None else await self.reload(uid)
 
     async def reload(self, uid: str) -> IndexMap:
         """The same, read from the store now."""
         found = await self.store.map(uid)
         if found is None:
             self._maps.pop(uid, None)
-            raise await self._not_found(uid)
-        self._maps[uid] = found
+            raise await self.not_found(uid)
+        return await self._keep(found)
+
+    async def named(self, name: str) -> IndexMap:
+        """The index that a name stands for, which may be its own or an alias, as this process read it last.
+
+        Raises `IndexNotFound`, and `MultiAlias` for the name of several indexes. `still_valid` tells afterwards whether
+        the name still stands for it.
+        """
+        found = self._maps.get(name)
+        return found if found is not None else await self.reload_named(name)
+
+    async def reload_named(self, name: str) -> IndexMap:
+        """The same, read from the store now: what the name stood for, and at which epoch, is one reading."""
+        found = await self.store.resolve(name)
+        if isinstance(found, IndexMap):
+            return await self._keep(found)
+        self._maps.pop(name, None)
+        if found is None:
+            raise await self.not_found(name)
+        raise _several(found)
+
+    async def target_of(self, name: str, *, written: bool = False) -> str:
+        """The uid of the index that a name stands for now: for what is no alias the name itself, whether there is such
+        an index or not. Raises `MultiAlias` for the name of several, for who writes `MultiAliasNotWritable`."""
+        alias = await self.store.alias(name)
+        if alias is None:
+            return name
+        if alias.target is None:
+            raise _several(alias, written=written)
+        return alias.target
+
+    async def itself(self, uid: str) -> None:
+        """Raise `IsAnAlias` for the name of one, where an index itself is needed."""
+        alias = await self.store.alias(uid)
+        if alias is not None:
+            raise _is_an_alias(alias)
+
+    async def _keep(self, found: IndexMap) -> IndexMap:
+        self._maps[found.name] = found
         await self.meet(found.nodes())
+        return found
+
+    async def heed_names(self) -> int:
+        """The epoch at which a name came to stand for another index last. Nothing that was read before it is answered
+        from a cached reading from here on."""
+        record = await self.store.cluster()
+        renamed = 0 if record is None else record.renamed
+        if renamed != self._names:
+            self._maps.clear()
+            self._names = renamed
+        return renamed
+
+    async def maps(self) -> tuple[IndexMap, ...]:
+        """All indexes and their replicas, as the store has them at one moment, in the order of their uids."""
+        found = await self.store.maps()
+        await self.meet({name for map in found for name in map.nodes()})
+        return found
+
+    async def current(self, index: Index) -> IndexMap:
+        """The same for an index in hand. Raises `IndexRenamed` or `IndexNotFound` when its name does not stand for it
+        any more: what the name stands for now must not be mistaken for it."""
+        await self.store.require(index)
+        found = await self.reload(index.uid)
+        if found.index.incarnation != index.incarnation:
+            await self.store.require(index)
         return found
 
     async def meet(self, names: Iterable[NodeName]) -> None:
@@ -112,14 +198,15 @@ class Cluster(Site):
         self.topology = replace(self.topology, nodes=(*self.topology.nodes, *joined))
 
     async def still_valid(self, map: IndexMap, used: Mapping[NodeName, Iterable[ShardId]]) -> bool:
-        """The end check of a read: whether every replica used has been in sync, uninterrupted, since `map` was read.
+        """The end check of a read: whether the name by which the index was asked for still stands for it, and every
+        replica used has been in sync, uninterrupted, since `map` was read.
 
         Source: protocol rule E1; one small read of the store when nothing has changed.
         """
         if await self.store.epoch() == map.epoch:
             return True
-        current = await self.store.map(map.index.uid)
-        if current is None or current.index.incarnation != map.index.incarnation:
+        current = await self.store.resolve(map.name)
+        if not isinstance(current, IndexMap) or current.index.incarnation != map.index.incarnation:
             return False
         serving = {
             (replica.node, replica.shard)
@@ -138,13 +225,34 @@ class Cluster(Site):
         finally:
             await fleet.close()
 
-    async def _not_found(self, uid: str) -> IndexNotFound:
+    async def not_found(self, uid: str) -> IndexNotFound | IsAnAlias:
+        """The error for a name that no index has, with one that does and looks like it."""
+        alias = await self.store.alias(uid)
+        if alias is not None:
+            return _is_an_alias(alias)
         names = [str(index.uid) for index in await self.store.indexes()]
-        near = difflib.get_close_matches(uid, names, n=1)
-        if near:
-            return IndexNotFound(f"index `{uid}` not found", hint=f"did you mean `{near[0]}`?")
-        hint = "run `miroir index list`" if names else f"run `miroir index create {uid} --primary-key KEY`"
-        return IndexNotFound(f"index `{uid}` not found", hint=hint)
+        names += [alias.name for alias in await self.store.aliases()]
+        listing = "miroir index list" if names else f"miroir index create {uid} --primary-key FIELD"
+        return IndexNotFound(f"index `{uid}` not found", hint=known_instead(uid, names, listing=listing))
+
+
+def _is_an_alias(alias: Alias) -> IsAnAlias:
+    return IsAnAlias(
+        f"`{alias.name}` is an alias of {alias.described}, and this is done with an index itself",
+        hint=f"name the index, or see `miroir alias show {alias.name}`",
+    )
+
+
+def _several(alias: Alias, *, written: bool = False) -> MultiAlias:
+    if written:
+        return MultiAliasNotWritable(
+            f"alias `{alias.name}` stands for {alias.described}: it can be searched, not written to",
+            hint="write to one of them by its own name",
+        )
+    return MultiAlias(
+        f"alias `{alias.name}` stands for {alias.described}, and this needs one",
+        hint="name one of them; only a search is made in all of them",
+    )
 
 
 @asynccontextmanager
@@ -157,11 +265,14 @@ async def open_cluster(
     lean_reads: bool = False,
     patience: Patience | None = None,
     rotation: int = 0,
+    watch: NodeWatch | None = None,
+    lasting: bool = False,
 ) -> AsyncIterator[Cluster]:
     """Open everything a verb needs and close it afterwards.
 
     `transport` replaces httpx's own for reads. `lean_reads`: they go over a pool that costs less where there are many,
-    as in a process that lives long. `rotation` is where the choice among equal replicas starts.
+    as in a process that lives long. `rotation` is where the choice among equal replicas starts; `watch` makes a better
+    one. `lasting`: see `with_state`.
     """
     opening = open_site(
         topology,
@@ -171,7 +282,7 @@ async def open_cluster(
         lean_reads=lean_reads,
         patience=patience,
     )
-    async with opening as site, with_state(site, rotation=rotation) as cluster:
+    async with opening as site, with_state(site, rotation=rotation, watch=watch, lasting=lasting) as cluster:
         yield cluster
 
 
@@ -186,41 +297,55 @@ async def open_site(
     patience: Patience | None = None,
 ) -> AsyncIterator[Site]:
     """The same without the state store."""
-    fleet = await _open_fleet(topology, transport=transport, lean=lean_reads)
-    try:
+    async with AsyncExitStack() as stack:
+        fleet = await _open_fleet(topology, transport=transport, lean=lean_reads)
+        stack.push_async_callback(fleet.close)
+        backend = await backend_of(topology, lock_timeout=lock_timeout, command=command)
+        stack.push_async_callback(backend.close)
         yield Site(
             topology=topology,
             fleet=fleet,
-            locks=Locks(topology.state_path.parent / "locks", timeout=lock_timeout, command=command),
+            locks=backend.locks,
             command=command,
             patience=patience or Patience(),
+            backend=backend,
         )
-    finally:
-        await fleet.close()
 
 
 @asynccontextmanager
-async def with_state(site: Site, *, rotation: int = 0) -> AsyncIterator[Cluster]:
-    """Open the state store of a site as well. Nobody can replace the store meanwhile."""
+async def with_state(
+    site: Site, *, rotation: int = 0, watch: NodeWatch | None = None, lasting: bool = False
+) -> AsyncIterator[Cluster]:
+    """Open the state store of a site as well. Nobody can replace the store meanwhile.
+
+    `lasting`: reads go on for a while (`[state] stale_reads`) when a shared store falls silent.
+    """
     topology = site.topology
+    assert site.backend is not None, "opened by `open_site`"
     async with site.locks.shared(STATE):
-        store = await asyncio.to_thread(SqliteStore.open, topology.state_path)
+        store = await site.backend.open()
         try:
             record = await store.cluster()
             if record is not None and record.name != topology.cluster.name:
                 raise TopologyInvalid(
-                    f"state file `{topology.state_path}` belongs to cluster `{record.name}`, "
+                    f"{topology.state_place} belongs to cluster `{record.name}`, "
                     f"`{topology.path}` names `{topology.cluster.name}`",
-                    hint="set `[cluster] name` back, or point `[state] url` at another file",
+                    hint=f"set `[cluster] name` back, or point `[state] url` at another {topology.state_kind}",
                 )
+            last_known = (
+                LastKnown(store, limit=topology.state.stale_reads) if lasting and topology.state.shared else None
+            )
             yield Cluster(
                 topology=topology,
-                store=store,
+                store=cast("Store", last_known) if last_known is not None else store,
+                last_known=last_known,
                 fleet=site.fleet,
                 locks=site.locks,
                 command=site.command,
                 patience=site.patience,
+                backend=site.backend,
                 rotation=rotation,
+                watch=watch,
             )
         finally:
             await store.close()
@@ -238,6 +363,12 @@ async def _open_fleet(topology: Topology, *, transport: TransportFactory | None 
         if node.key not in keys:
             keys[node.key] = await asyncio.to_thread(resolve_key, node.key, base=topology.path.parent)
     return Fleet(
-        NodeClient(node, key=keys[node.key], transport=transport(node) if transport else None, lean=lean)
+        NodeClient(
+            node,
+            key=keys[node.key],
+            transport=transport(node) if transport else None,
+            lean=lean,
+            in_time=in_time,
+        )
         for node in topology.nodes
     )

@@ -5,6 +5,7 @@ The words are those of the glossary in `docs/concepts/glossary.md`. Nothing here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,8 @@ from typing import Any, NewType
 
 NodeName = NewType("NodeName", str)
 IndexUid = NewType("IndexUid", str)
+StoredUid = NewType("StoredUid", str)
+"""What an index is called on the nodes. It keeps that name for ever, whatever clients call it (`Index.stored_as`)."""
 ShardId = NewType("ShardId", int)
 Epoch = NewType("Epoch", int)
 
@@ -23,10 +26,14 @@ SHARD_FIELD = "_miroir_shard"
 ABSENT_FIELD = "_miroir_none"
 """Filterable on every node, and in no document: `distinct` by it leaves every document."""
 
-RESERVED_INDEX = IndexUid("_miroir")
+RESERVED_INDEX = StoredUid("_miroir")
 
 SHARD_DIGITS = "§¶†‡•※"
 """Digits of the base-6 spelling of a shard number: punctuation, so that no search finds a word in it."""
+
+
+_INDEX_NAMED = re.compile(r"(\b[Ii]ndex )`([A-Za-z0-9_-]+)`")
+"""How a message of a node names an index."""
 
 
 def spell_shard(shard: int) -> str:
@@ -35,6 +42,14 @@ def spell_shard(shard: int) -> str:
     while shard := shard // 6:
         digits = SHARD_DIGITS[shard % 6] + digits
     return digits
+
+
+def read_shard(spelled: str) -> int:
+    """The shard number behind such a text. Raises `ValueError` for another text."""
+    number = 0
+    for digit in spelled:
+        number = number * 6 + SHARD_DIGITS.index(digit)
+    return number
 
 
 def shard_filter(shards: Iterable[int]) -> str:
@@ -50,11 +65,12 @@ def _shard_filter(shards: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """Where a node's key comes from; never the key itself."""
+    """Where a node's key comes from, or Redis's password (`what` is `password` then); never the secret itself."""
 
     env: str | None = None
     file: str | None = None
     command: str | None = None
+    what: str = "key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +112,10 @@ class Replica:
 class Index:
     """What is fixed when an index is created, and the user's own settings.
 
+    `primary_key` is empty as long as nobody has named one: the index holds no document then.
     `incarnation` counts creations under one uid, so that nothing meant for a deleted index reaches its successor.
+    `stored_as` is its name on the nodes, at first the uid: a swap or a rename gives it another uid and incarnation, and
+    leaves that name as it is, so that nothing on any node has to change at that moment.
     `replicas` follows `[cluster] replicas` of the topology file unless `own_replicas` says that the index was created
     with a number of its own. `settings` are the user's; what the nodes get on top of them is the business of
     `indexes/settings.py`.
@@ -111,6 +130,24 @@ class Index:
     settings: Json = field(default_factory=dict)
     created_at: int = 0
     own_replicas: bool = False
+    stored_as: StoredUid = StoredUid("")
+
+    def __post_init__(self) -> None:
+        if not self.stored_as:
+            object.__setattr__(self, "stored_as", StoredUid(self.uid))
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether clients call it otherwise than the nodes."""
+        return str(self.stored_as) != str(self.uid)
+
+    def worded(self, message: str) -> str:
+        """A node's message about the index, with the name that clients know it by."""
+        if not self.is_renamed:
+            return message
+        return _INDEX_NAMED.sub(
+            lambda match: f"{match[1]}`{self.uid}`" if match[2] == self.stored_as else match[0], message
+        )
 
     def replicas_wanted(self, cluster_replicas: int) -> int:
         """Copies of each shard in each group that the index is to have: its own number, if it has one, or that of the
@@ -120,11 +157,20 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexMap:
-    """One consistent reading of an index and its replicas, at one epoch."""
+    """One consistent reading of an index and its replicas, at one epoch.
+
+    `alias`: the name by which it was asked for, when that is an alias; None when it is the index's own.
+    """
 
     epoch: int
     index: Index
     replicas: tuple[Replica, ...]
+    alias: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name by which it was asked for."""
+        return self.index.uid if self.alias is None else self.alias
 
     def in_sync(self) -> dict[ShardId, tuple[NodeName, ...]]:
         """For each shard of the index the nodes whose replica is in sync, in the order of their names.
@@ -153,10 +199,16 @@ class WriteKind(StrEnum):
     DELETE_BY_FILTER = "delete_by_filter"
     CLEAR = "clear"
     SETTINGS = "settings"
+    PRIMARY_KEY = "primary_key"
 
     @property
     def changes_documents(self) -> bool:
-        return self is not WriteKind.SETTINGS
+        return self not in (WriteKind.SETTINGS, WriteKind.PRIMARY_KEY)
+
+    @property
+    def unmarked(self) -> str | None:
+        """The type of its tasks on the nodes where these carry no metadata; None where they do."""
+        return {WriteKind.SETTINGS: "settingsUpdate", WriteKind.PRIMARY_KEY: "indexUpdate"}.get(self)
 
     @property
     def counts_documents(self) -> bool:
@@ -214,7 +266,7 @@ class Intent:
     failed: frozenset[ShardId] = frozenset()
     error: str | None = None
     body: Json | None = None
-    """For settings: the user's settings of the index once this write is stored."""
+    """For settings: the user's settings of the index once this write is stored. For a primary key: that."""
 
     @property
     def shards(self) -> frozenset[ShardId]:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 from miroir_cli.cli.app import main
+from tests.backends import state_at
+from tests.schemas import check_output
+from tests.store.redis_server import RedisServer, running_redis
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,6 +50,32 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **more}
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked with `both_backends` once with a state file and once with Redis."""
+    if metafunc.definition.get_closest_marker("both_backends"):
+        metafunc.parametrize("backend", ["sqlite", "redis"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of this process, for the tests that empty it before they begin."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where the state of this test's cluster is: of one that is not marked in a file, or where MIROIR_TEST_BACKEND says
+    (`redis`, to try all of them there; what is about the file then fails)."""
+    if getattr(request, "param", os.environ.get("MIROIR_TEST_BACKEND", "sqlite")) == "sqlite":
+        yield
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.empty()
+    with state_at(server.url):
+        yield
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """An empty home folder, so that nobody's own topology file is found."""
@@ -60,26 +89,40 @@ def miroir(tmp_path: Path, home: Path) -> Miroir:
     """Runs `miroir ARGUMENTS...` in the test's own folder: `miroir("status", "--json", stdin="", env={})`.
 
     Inside this process, as the command would run in one of its own: no terminal, a clean environment. Not for use
-    inside an event loop: `miroir_process` is.
+    inside an event loop: `miroir_process` is. What it prints with `--json` is held to the command's schema.
     """
 
     def call(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Finished:
-        out, err = TextIOWrapper(BytesIO(), encoding="utf-8"), TextIOWrapper(BytesIO(), encoding="utf-8")
-        before = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(clean_environment(HOME=str(home), **(env or {})))
-        streams = sys.stdin
-        sys.stdin = TextIOWrapper(BytesIO(stdin.encode()), encoding="utf-8")
-        try:
-            with chdir(tmp_path), redirect_stdout(out), redirect_stderr(err):
-                status = main(arguments)
-        finally:
-            sys.stdin = streams
-            os.environ.clear()
-            os.environ.update(before)
-        return Finished(status=status, out=_text(out), err=_text(err))
+        environment = clean_environment(HOME=str(home), **(env or {}))
+        done = called(arguments, folder=tmp_path, environment=environment, stdin=stdin)
+        check_output(arguments, done.out, done.err, environment=env)
+        return done
 
     return call
+
+
+def called(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    stdin: str,
+    stream: type[TextIOWrapper] = TextIOWrapper,
+) -> Finished:
+    """Run `miroir` inside this process, with standard streams of a kind, and with this environment alone."""
+    out, err = stream(BytesIO(), encoding="utf-8"), stream(BytesIO(), encoding="utf-8")
+    before, streams = dict(os.environ), sys.stdin
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.stdin = stream(BytesIO(stdin.encode()), encoding="utf-8")
+    try:
+        with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+            status = main(arguments)
+    finally:
+        sys.stdin = streams
+        os.environ.clear()
+        os.environ.update(before)
+    return Finished(status=status, out=text_of(out), err=text_of(err))
 
 
 @pytest.fixture
@@ -96,12 +139,14 @@ def miroir_process(tmp_path: Path, home: Path) -> Miroir:
             timeout=timeout,
             check=False,
         )
-        return Finished(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+        finished = Finished(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+        check_output(arguments, finished.out, finished.err, environment=env)
+        return finished
 
     return call
 
 
-def _text(stream: TextIOWrapper) -> str:
+def text_of(stream: TextIOWrapper) -> str:
     stream.flush()
     buffer = stream.buffer
     assert isinstance(buffer, BytesIO)

@@ -45,3 +45,10 @@ def test_an_error_carries_its_message_and_its_hint() -> None:
     error = errors.NodeUnavailable("node `n2` did not answer in time", node="n2", sent=True)
     assert str(error) == error.message == "node `n2` did not answer in time"
     assert error.hint == "run `miroir status` to see which nodes answer"
+
+
+def test_of_several_errors_one_that_nobody_foresaw_counts() -> None:
+    known, strange = errors.IndexNotFound("gone"), KeyError("x")
+    assert errors.first_of(known) is known
+    assert errors.first_of(ExceptionGroup("all", [known, ExceptionGroup("inner", [known])])) is known
+    assert errors.first_of(ExceptionGroup("all", [known, ExceptionGroup("inner", [strange])])) is strange

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,13 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+COMMAND = re.compile(r"\b(?:run|or) `((?:miroir|chmod|kill) [^`]+)`")
+"""A command that a hint says to type; others it only mentions."""
+
+PLACEHOLDER = re.compile(r"(^|[ =])[A-Z]{3,}($| )|--accept-data-loss")
+"""What somebody has to think about first: a word to fill in, or documents that would be given up."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """`check` names the kind of finding for scripts, `where` the node, index, lock or file it is about."""
@@ -27,6 +35,11 @@ class Finding:
     where: str
     message: str
     hint: str
+
+    @property
+    def next(self) -> tuple[str, ...]:
+        """The commands of the hint that can be typed as they stand, in its order."""
+        return tuple(command for command in COMMAND.findall(self.hint) if not PLACEHOLDER.search(command))
 
 
 def error(check: str, where: str, message: str, hint: str) -> Finding:
@@ -47,10 +60,17 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: ranks.index(finding.severity)))
 
 
+def at_least(findings: Iterable[Finding], severity: Severity) -> tuple[Finding, ...]:
+    """Those that are as bad as `severity`, or worse."""
+    ranks = list(Severity)
+    return tuple(finding for finding in findings if ranks.index(finding.severity) <= ranks.index(severity))
+
+
 def count(findings: Iterable[Finding]) -> str:
     """`2 errors, 1 warning`."""
     severities = [finding.severity for finding in findings]
-    counted = [(severities.count(Severity.ERROR), "error"), (severities.count(Severity.WARNING), "warning")]
+    words = ((Severity.ERROR, "error"), (Severity.WARNING, "warning"), (Severity.INFO, "notice"))
+    counted = [(severities.count(severity), word) for severity, word in words]
     return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in counted if number)
 
 
@@ -79,3 +99,13 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def size(bytes: int) -> str:
+    """`812 bytes`, `3.4 GiB`."""
+    amount, unit = float(bytes), "bytes"
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if amount < 1000 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{bytes} bytes" if unit == "bytes" else f"{amount:.{0 if amount >= 100 else 1}f} {unit}"

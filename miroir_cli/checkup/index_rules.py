@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from miroir_cli.checkup.finding import Finding, error, have, info, quoted, several, warning
+from miroir_cli.checkup.finding import Finding, error, have, info, quoted, several, span, warning
 from miroir_cli.checkup.node_rules import is_another_disk
 from miroir_cli.errors import MiroirError
-from miroir_cli.indexes.settings import drift
+from miroir_cli.indexes.differences import drift
 from miroir_cli.model import NodeName, ReplicaState, ShardId, shards_named, staying_groups
 from miroir_cli.topology.placement import moves, place
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from miroir_cli.checkup.facts import Facts, IndexFacts, NodeFacts
-    from miroir_cli.model import Json
+    from miroir_cli.model import Index, Json
 
 PLACED = (ReplicaState.SERVING, ReplicaState.STALE, ReplicaState.LOST)
 """Replicas that are where the placement wants them, whatever they are worth; the others are on their way."""
@@ -37,14 +37,35 @@ def out_of_sync(facts: Facts) -> Iterator[Finding]:
         uid = index.map.index.uid
         for state, reason in why.items():
             for name, shards in _by_node(index, (state,)).items():
+                behind = _behind(facts, index, name, shards) if state is ReplicaState.STALE else ""
                 back = "" if facts.answers(name) else f"bring node `{name}` back, then "
                 yield warning(
                     f"replica.{state.value}",
                     f"{uid}@{name}",
                     f"index `{uid}`: {several(len(shards), 'shard')} on node `{name}` "
-                    f"{'is' if len(shards) == 1 else 'are'} {state.value} ({reason}): {shards_named(shards)}",
+                    f"{'is' if len(shards) == 1 else 'are'} {state.value} ({reason}): {shards_named(shards)}{behind}",
                     f"{back}run `miroir repair {uid}`",
                 )
+
+
+def _behind(facts: Facts, index: IndexFacts, name: NodeName, shards: Collection[ShardId]) -> str:
+    """How far stale replicas are behind, and since when they are not written to, as far as their node tells."""
+    uid, node = index.map.index.stored_as, facts.node(name)
+    if node is None:
+        return ""
+    said = []
+    here, in_sync = node.counted.get(uid), index.map.in_sync()
+    others = {each.name: each.counted[uid] for each in facts.nodes if uid in each.counted}
+    differences = [
+        abs(here.get(shard, 0) - others[other].get(shard, 0))
+        for shard in shards
+        if here is not None and (other := next((each for each in in_sync[shard] if each in others), None)) is not None
+    ]
+    if sum(differences):
+        said.append(f"{several(sum(differences), 'document')} differ at least")
+    if (age := node.last_writes.get(uid)) is not None:
+        said.append(f"the last write that it took was {span(age)} ago")
+    return f"; {', '.join(said)}" if said else ""
 
 
 def left_over(facts: Facts) -> Iterator[Finding]:
@@ -169,7 +190,7 @@ def misplaced(facts: Facts) -> Iterator[Finding]:
                 uid,
                 f"the placement of index `{uid}` is not what the topology file asks: {several(copied, 'replica')} to "
                 f"copy, {len(needed) - copied} only to drop",
-                "run `miroir rebalance plan` to see it, `miroir rebalance run` to do it",
+                "run `miroir rebalance run` to do it; `miroir rebalance plan` shows it before",
             )
 
 
@@ -215,31 +236,44 @@ def imports_unfinished(facts: Facts) -> Iterator[Finding]:
 
 
 def indexes_unfinished(facts: Facts) -> Iterator[Finding]:
-    verbs = {"creating": ("creation", "create"), "deleting": ("deletion", "delete")}
     for unfinished in facts.state.unfinished:
-        noun, verb = verbs[unfinished.state]
+        noun = {"creating": "creation", "deleting": "deletion"}[unfinished.state]
+        command = f"miroir index delete {unfinished.uid}"
+        if unfinished.state == "creating":
+            command = f"miroir index create {unfinished.uid}{_options(facts, unfinished.index)}"
         if not unfinished.busy:
             yield warning(
                 "index.unfinished",
                 unfinished.uid,
                 f"index `{unfinished.uid}`: its {noun} has begun and not ended",
-                f"run `miroir index {verb} {unfinished.uid}` again: it goes on with it",
+                f"run `{command}` again: it goes on with it",
             )
+
+
+def _options(facts: Facts, index: Index | None) -> str:
+    """How an index was to be created, as far as it is not what the topology file says."""
+    if index is None:
+        return " --primary-key FIELD"
+    options = f" --primary-key {index.primary_key}" if index.primary_key else ""
+    if index.shards != facts.cluster.shards:
+        options += f" --shards {index.shards}"
+    return options + (f" --replicas {index.replicas}" if index.own_replicas else "")
 
 
 def index_missing(facts: Facts) -> Iterator[Finding]:
     """Nodes that have in-sync replicas of an index in the books, and no such index."""
     for index in facts.state.indexes:
-        uid = index.map.index.uid
+        uid, stored_as = index.map.index.uid, index.map.index.stored_as
         for name, shards in _by_node(index, (ReplicaState.SERVING,)).items():
             node = facts.node(name)
             if node is None or is_another_disk(facts, node):
                 continue
-            if str(uid) in node.settings and node.settings[str(uid)] is None:
+            if stored_as in node.settings and node.settings[stored_as] is None:
                 yield error(
                     "index.missing",
                     f"{uid}@{name}",
-                    f"node `{name}` has no index `{uid}`, of which it should hold {several(len(shards), 'shard')}",
+                    f"node `{name}` has no index `{stored_as}`, of which it should hold "
+                    f"{several(len(shards), 'shard')}",
                     f"somebody deleted it there: run `miroir repair {uid}`",
                 )
 
@@ -252,7 +286,9 @@ def settings_drift(facts: Facts) -> Iterator[Finding]:
         found = {
             node.name: (settings, node.defaults)
             for node in facts.nodes
-            if node.name in serving and node.defaults is not None and (settings := node.settings.get(uid)) is not None
+            if node.name in serving
+            and node.defaults is not None
+            and (settings := node.settings.get(wanted.stored_as)) is not None
         }
         if not index.steady or not found:
             continue
@@ -281,9 +317,12 @@ def _default_rules(facts: Facts, settings: list[Json], index: IndexFacts) -> lis
     Those that all its nodes have, if they agree: they were the default of the version that made the index. Else the
     default of the oldest node now.
     """
-    tie_break = f"{index.map.index.primary_key}:asc"
+    key = index.map.index.primary_key
+    tie_break = f"{key}:asc"
     lists = [list(found.get("rankingRules") or ()) for found in settings]
-    if all(rules == lists[0] for rules in lists) and (not index.map.index.tie_break or lists[0][-1:] == [tie_break]):
+    if all(rules == lists[0] for rules in lists) and (
+        not (index.map.index.tie_break and key) or lists[0][-1:] == [tie_break]
+    ):
         return lists[0]
     oldest = min(
         (node for node in facts.nodes if node.version is not None and node.defaults is not None),
@@ -294,6 +333,19 @@ def _default_rules(facts: Facts, settings: list[Json], index: IndexFacts) -> lis
 
 def _numbers(node: NodeFacts) -> tuple[int, int]:
     return node.version.numbers if node.version is not None else (0, 0)
+
+
+def frozen(facts: Facts) -> Iterator[Finding]:
+    """Indexes that take no documents because their nodes have unequal settings."""
+    for index in facts.state.indexes:
+        if index.frozen is not None:
+            uid = index.map.index.uid
+            yield error(
+                "index.frozen",
+                uid,
+                f"index `{uid}` takes no documents: {index.frozen}",
+                f"run `miroir index unfreeze {uid}`",
+            )
 
 
 INDEX_RULES = (
@@ -310,4 +362,5 @@ INDEX_RULES = (
     imports_unfinished,
     indexes_unfinished,
     writes_not_settled,
+    frozen,
 )

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from miroir_cli.checkup.facts import TroubleKind
-from miroir_cli.checkup.finding import Finding, error, info, quoted, several, span, warning
+from miroir_cli.checkup.finding import Finding, error, info, quoted, several, size, span, warning
 from miroir_cli.model import ReplicaState
+from miroir_cli.node.wording import for_users
 
 if TYPE_CHECKING:
     from miroir_cli.checkup.facts import Facts, FailedTask, NodeFacts
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 
 SLOW = 1.0
 """Seconds above which an answer to a small question is slow."""
+
+FAULTY_RELEASES = {
+    "1.26.0": ("pages of documents may show one twice, and embedders may skip some", "1.27.0"),
+    "1.38.0": ("its queue may stop once it has deleted old tasks by itself", "1.38.1"),
+    "1.48.0": ("a change in its indexing was wrong and was taken back", "1.48.1"),
+}
+"""Releases with a fault that matters to a cluster, and the first one without it. Source: Meilisearch's release notes of
+1.27.0, and its pull requests 6219 and 6471."""
+
+BEHIND = 600.0
+"""Seconds that a task may wait in a queue that moves."""
+
+UNUSED_BYTES = 1024**3
+UNUSED_SHARE = 0.5
 
 CLOCK_TOLERANCE = 5.0
 RECENT = 3600.0
@@ -24,7 +39,7 @@ DISK_FULL = "no_space_left_on_device"
 
 TROUBLE_HINTS = {
     TroubleKind.DOWN: "start the server; when it is back run `miroir repair`, when it is gone for good "
-    "`miroir node replace {name}`",
+    "`miroir node replace {name} NAME=URL`",
     TroubleKind.HANGING: "look at the load and the log of the server, and restart it if it stays so; then run "
     "`miroir repair`",
     TroubleKind.FAILING: "look at the log of the server, and check the url in the topology file",
@@ -71,6 +86,22 @@ def versions_differ(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def known_faults(facts: Facts) -> Iterator[Finding]:
+    """Releases that their makers have taken back."""
+    for node in facts.nodes:
+        if node.version is None or node.version.engine != "meilisearch":
+            continue
+        fault = FAULTY_RELEASES.get(node.version.package)
+        if fault is not None:
+            what, better = fault
+            yield warning(
+                "node.release",
+                node.name,
+                f"node `{node.name}` runs Meilisearch {node.version.package}, which has a known fault: {what}",
+                f"upgrade it to {better} or newer",
+            )
+
+
 def engines_mixed(facts: Facts) -> Iterator[Finding]:
     engines: dict[str, list[str]] = {}
     for node in facts.nodes:
@@ -82,7 +113,7 @@ def engines_mixed(facts: Facts) -> Iterator[Finding]:
             "node.engines",
             facts.cluster.name,
             f"embedded development nodes and Meilisearch servers are mixed, which answer differently: {shown}",
-            "use one kind: `miroir node replace NAME` exchanges a node for another",
+            "use one kind: `miroir node replace OLD NAME=URL` exchanges a node for another",
         )
 
 
@@ -181,27 +212,62 @@ def no_longer_named(facts: Facts) -> Iterator[Finding]:
 
 
 def clocks_differ(facts: Facts) -> Iterator[Finding]:
-    for node in facts.nodes:
-        if node.clock is not None and abs(node.clock) > CLOCK_TOLERANCE:
-            side = "ahead of" if node.clock > 0 else "behind"
-            yield warning(
-                "node.clock",
-                node.name,
-                f"the clock of node `{node.name}` is {span(abs(node.clock))} {side} the one here",
-                "let a time service (NTP) set both clocks",
-            )
+    """Clocks that differ from ours, and from each other though each is near ours."""
+    told = {node.name: node.clock for node in facts.nodes if node.clock is not None}
+    off = {name: clock for name, clock in told.items() if abs(clock) > CLOCK_TOLERANCE}
+    for name, clock in off.items():
+        side = "ahead of" if clock > 0 else "behind"
+        yield warning(
+            "node.clock",
+            name,
+            f"the clock of node `{name}` is {span(abs(clock))} {side} the one here",
+            "let a time service (NTP) set both clocks",
+        )
+    first, last = min(told, key=lambda name: told[name], default=None), max(told, key=lambda n: told[n], default=None)
+    if not off and first is not None and last is not None and told[last] - told[first] > CLOCK_TOLERANCE:
+        yield warning(
+            "node.clock",
+            last,
+            f"the clock of node `{last}` is {span(told[last] - told[first])} ahead of that of node `{first}`",
+            "let a time service (NTP) set both clocks",
+        )
 
 
 def queue_stands(facts: Facts) -> Iterator[Finding]:
+    """Queues that do not move, and queues that move but are far behind."""
     for node in facts.nodes:
-        if node.standing is not None:
-            task = node.standing
+        task = node.standing
+        if task is not None:
             yield warning(
                 "node.queue",
                 node.name,
                 f"the queue of node `{node.name}` does not move: task {task.uid} (`{task.type}`) has waited for "
                 f"{span(task.age)}, {several(task.waiting, 'task')} in all",
                 "look at the log of the server and restart it: its queue goes on where it was",
+            )
+        elif node.oldest_wait > BEHIND:
+            yield warning(
+                "node.backlog",
+                node.name,
+                f"the queue of node `{node.name}` is behind: {several(node.waiting, 'task')} wait, the first of them "
+                f"for {span(node.oldest_wait)}",
+                "write less at a time (`miroir import --rate N`), or give the server more memory and faster disks",
+            )
+
+
+def room_unused(facts: Facts) -> Iterator[Finding]:
+    """Databases of which a large part holds nothing: Meilisearch uses it again, and gives it back when compacted."""
+    for node in facts.nodes:
+        if node.stats is None:
+            continue
+        unused = node.stats.size - node.stats.used
+        if unused > UNUSED_BYTES and unused > UNUSED_SHARE * node.stats.size:
+            yield info(
+                "node.unused",
+                node.name,
+                f"{size(unused)} of the {size(node.stats.size)} that node `{node.name}` has on its disk hold nothing",
+                "they are used again for what comes; to have the room back, ask for `POST /indexes/UID/compact` at "
+                "`miroir serve`",
             )
 
 
@@ -221,41 +287,29 @@ def disk_full(facts: Facts) -> Iterator[Finding]:
 
 def tasks_failed(facts: Facts) -> Iterator[Finding]:
     """Tasks of the cluster's indexes that failed within the last hour, by node and index."""
-    known = {str(index.map.index.uid) for index in facts.state.indexes}
+    known = {str(index.map.index.stored_as): index.map.index for index in facts.state.indexes}
     for node in facts.nodes:
         failed: dict[str, list[FailedTask]] = {}
         for task in node.failed:
             if task.index in known and task.age < RECENT and task.code != DISK_FULL:
                 failed.setdefault(str(task.index), []).append(task)
-        for uid, tasks in failed.items():
+        for stored_as, tasks in failed.items():
+            index = known[stored_as]
             blameless = all(task.kind == "invalid_request" for task in tasks)
             yield (info if blameless else warning)(
                 "node.tasks",
                 node.name,
-                f"{several(len(tasks), 'task')} of index `{uid}` failed on node `{node.name}` within the last hour, "
-                f"the last one: {tasks[0].message}",
+                f"{several(len(tasks), 'task')} of index `{index.uid}` failed on node `{node.name}` within the last "
+                f"hour, the last one: {for_users(tasks[0].message, index)}",
                 "run `miroir journal list` to see which writes they were",
             )
-
-
-def key_files_open(facts: Facts) -> Iterator[Finding]:
-    files: dict[str, list[str]] = {}
-    for node in facts.nodes:
-        if node.open_key_file is not None:
-            files.setdefault(node.open_key_file, []).append(node.name)
-    for path, names in files.items():
-        yield warning(
-            "key.file",
-            path,
-            f"key file `{path}` of {quoted(names)} can be read by other users of this machine",
-            f"run `chmod 600 {path}`",
-        )
 
 
 NODE_RULES = (
     unanswered,
     slow,
     versions_differ,
+    known_faults,
     engines_mixed,
     foreign,
     another_disk,
@@ -263,7 +317,7 @@ NODE_RULES = (
     no_longer_named,
     clocks_differ,
     queue_stands,
+    room_unused,
     disk_full,
     tasks_failed,
-    key_files_open,
 )

@@ -1,4 +1,4 @@
-"""What can be wrong with the state file and the locks beside it. Pure."""
+"""What can be wrong with the state and the locks beside it. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from miroir_cli.checkup.node_rules import is_foreign
 if TYPE_CHECKING:
     from miroir_cli.checkup.facts import Facts
     from miroir_cli.store.locks import Held
+
+OF_PROXIES = "serve."
+"""What the names of locks begin with that proxies hold as long as they run."""
 
 LONG_FOR_A_WRITE = 150.0
 """Seconds above which an order lock has been held for longer than any single write takes."""
@@ -37,7 +40,7 @@ def state_missing(facts: Facts) -> Iterator[Finding]:
             facts.state.path,
             f"there is no state in `{facts.state.path}`, but {quoted(members)} belong to a cluster "
             f"`{facts.cluster.name}` already",
-            "put the state file back (`[state] url`), or rebuild it from the nodes with `miroir state recover`",
+            f"{_put_back(facts)}, or run `miroir state recover` to rebuild it from the nodes",
         )
     else:
         yield info(
@@ -62,13 +65,21 @@ def state_outdated(facts: Facts) -> Iterator[Finding]:
         and node.disk.marker.epoch > record.epoch
     }
     if newer:
+        where = "the state in Redis at" if facts.state.in_redis else "state file"
         yield error(
             "state.outdated",
             facts.state.path,
-            f"state file `{facts.state.path}` is an older copy: it is at {record.epoch}, "
+            f"{where} `{facts.state.path}` is an older copy: it is at {record.epoch}, "
             f"{quoted(newer)} know {max(newer.values())}",
             "use the newest copy (`[state] url`), or without one run `miroir state recover`",
         )
+
+
+def _put_back(facts: Facts) -> str:
+    """The first thing to try for a state that is gone."""
+    if facts.state.in_redis:
+        return "see whether Redis came back without its data, or `[state] url` names another one"
+    return "put the state file back (`[state] url`)"
 
 
 def state_on_network(facts: Facts) -> Iterator[Finding]:
@@ -84,17 +95,22 @@ def state_on_network(facts: Facts) -> Iterator[Finding]:
 def locks_held(facts: Facts) -> Iterator[Finding]:
     """Who holds which lock; whose process is stopped, or holds one for longer than a write takes."""
     for lock in facts.locks:
+        if lock.name.startswith(OF_PROXIES) and not lock.stopped:
+            continue
         what = lock_name(lock)
         if lock.owner is None:
             yield info("lock.held", lock.name, f"{what} is held by another process", "wait for it to end")
             continue
         pid, held_for = lock.owner.pid, max(0.0, facts.now - lock.owner.since)  # the clock may have been set back
-        who = f"process {pid} (`{lock.owner.command}`) has held {what} for {span(held_for)}"
+        where = "" if lock.owner.host is None else f" on host `{lock.owner.host}`"
+        who = f"process {pid}{where} (`{lock.owner.command}`) has held {what} for {span(held_for)}"
         if lock.stopped:
             hint = f"run `kill -CONT {pid}` to let it go on, or `kill -9 {pid}`: nothing is lost"
             yield error("lock.stopped", lock.name, f"{who} and is stopped", hint)
         elif lock.name.endswith(".order") and held_for > LONG_FOR_A_WRITE:
-            yield warning("lock.long", lock.name, who, f"look at what it does; `kill {pid}` ends it: nothing is lost")
+            yield warning(
+                "lock.long", lock.name, who, f"look at what it does; `kill {pid}`{where} ends it: nothing is lost"
+            )
         else:
             yield info("lock.held", lock.name, who, "nothing to do: others wait for it")
 

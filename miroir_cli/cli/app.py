@@ -7,7 +7,6 @@ one line in `COMMANDS`; its module is imported when the command, or the help tha
 from __future__ import annotations
 
 import copy
-import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,7 +18,13 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from miroir_cli import __version__
-from miroir_cli.cli.console import Console, Options, finish
+from miroir_cli.cli.console import Console
+from miroir_cli.cli.ending import finish
+from miroir_cli.cli.global_options import Options, ProgressForm
+from miroir_cli.cli.help import help_text, root_help, terminal_width
+from miroir_cli.cli.manual import read_manual
+from miroir_cli.cli.summaries import SUMMARIES
+from miroir_cli.cli.tree import GLOBAL_PANEL, read_page
 
 COMMANDS: Final = {
     "init": "init",
@@ -28,9 +33,12 @@ COMMANDS: Final = {
     "repair": "mend",
     "node": "node",
     "rebalance": "rebalance",
+    "tasks": "tasks",
     "journal": "journal",
     "doctor": "doctor",
+    "config": "config",
     "index": "index",
+    "alias": "alias",
     "import": "documents",
     "get": "documents",
     "delete": "documents",
@@ -41,16 +49,27 @@ COMMANDS: Final = {
     "facet-search": "facet_search",
     "browse": "browse",
     "export": "browse",
+    "backup": "backup",
+    "serve": "serve",
     "state": "state",
+    "schema": "schema",
+    "plan-capacity": "capacity",
     "dev": "dev",
     "demo": "dev",
+    "completions": "completions",
 }
-"""Command (or group of them) and the module of `miroir_cli.cli` that holds it, in the order of `--help`."""
+"""Command (or group of them) and the module of `miroir_cli.cli` that holds it."""
 
-LONGEST_COMMAND: Final = 200
-"""Characters of a command line that journals and locks keep to say who it was."""
-
-GLOBAL_PANEL: Final = "Global options"
+SECTIONS: Final = {
+    "Start here": ("demo", "init", "dev"),
+    "Indexes and documents": ("index", "alias", "import", "export", "get", "browse", "delete"),
+    "Search": ("search", "similar", "facet-search", "serve"),
+    "The cluster": ("status", "node", "rebalance", "tasks"),
+    "Safe and sound": ("doctor", "verify", "repair", "backup", "journal", "state"),
+    "Look inside": ("locate", "explain"),
+    "Setting up": ("config", "plan-capacity", "completions", "schema"),
+}
+"""The headings of `miroir --help` and what stands under them; a command without a heading comes last."""
 
 
 class Commands(TyperGroup):
@@ -66,30 +85,43 @@ class Commands(TyperGroup):
         app: typer.Typer = import_module(f"miroir_cli.cli.{module}").app
         command = get_group(app).commands[cmd_name]
         assert isinstance(command, TyperCommand | TyperGroup)
-        self._accept_global_options(command)
+        self._prepare(command, (cmd_name,))
         return command
 
-    def _accept_global_options(self, command: Any) -> None:
-        _shorten_help(command)
+    def get_help(self, ctx: Any) -> str:
+        """The commands under their headings; none of their modules is loaded for their summaries."""
+        named = {name: summary for names in sections().values() for name, summary in names}
+        assert set(named) == set(COMMANDS)
+        return root_help(read_page(self, (), members=named), sections(), width=terminal_width())
+
+    def _prepare(self, command: Any, words: tuple[str, ...]) -> None:
+        """Give a command the global options and our own help, and so for all below it."""
+        command.get_help = lambda ctx: help_text(read_page(command, words), width=terminal_width())
         if isinstance(command, TyperGroup):
-            for member in command.commands.values():
-                self._accept_global_options(member)
+            for name, member in command.commands.items():
+                self._prepare(member, (*words, name))
             return
         for option in self.params:
             if getattr(option, "rich_help_panel", None) == GLOBAL_PANEL:
                 command.params.append(_following(option))
 
 
-def _shorten_help(command: Any) -> None:
-    """Leave out of `--help` what every option has: its variable (by rule), and a switch its type.
+def sections() -> dict[str, list[tuple[str, str]]]:
+    """The commands and their summaries, in the order of `SECTIONS`."""
+    placed = {name for names in SECTIONS.values() for name in names}
+    headings = {**SECTIONS, "More": tuple(name for name in COMMANDS if name not in placed)}
+    found = {
+        heading: [(name, summary_of(name)) for name in names if name in COMMANDS] for heading, names in headings.items()
+    }
+    return {heading: rows for heading, rows in found.items() if rows}
 
-    Plain text rather than rich's boxes, which take longer to load than everything else together.
-    """
-    command.rich_markup_mode = None
-    for option in command.params:
-        option.show_envvar = False
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
+
+def summary_of(name: str) -> str:
+    """The first sentence of a command's help, without loading its module where it was written down (`make docs`)."""
+    if name in SUMMARIES:
+        return SUMMARIES[name]
+    app: typer.Typer = import_module(f"miroir_cli.cli.{COMMANDS[name]}").app
+    return read_manual(get_group(app).commands[name].help or "").summary
 
 
 def _following(option: Any) -> Any:
@@ -118,6 +150,7 @@ app = typer.Typer(
     name="miroir",
     cls=Commands,
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"auto_envvar_prefix": "MIROIR", "help_option_names": ["-h", "--help"]},
 )
 
@@ -131,6 +164,7 @@ def miroir(
             "--topology",
             "-t",
             metavar="FILE",
+            readable=False,  # whoever opens it says what is wrong with it
             help="The topology file; else MIROIR_TOPOLOGY, ./miroir.toml, ~/.config/miroir/miroir.toml.",
             rich_help_panel=GLOBAL_PANEL,
         ),
@@ -159,6 +193,15 @@ def miroir(
         bool,
         typer.Option("--no-color", help="No colours (also: NO_COLOR).", rich_help_panel=GLOBAL_PANEL),
     ] = False,
+    progress: Annotated[
+        ProgressForm,
+        typer.Option(
+            "--progress",
+            show_default=False,
+            help="How to show it (auto: bars on a terminal, else lines); json: JSON Lines on standard error.",
+            rich_help_panel=GLOBAL_PANEL,
+        ),
+    ] = ProgressForm.AUTO,
     version: Annotated[
         bool,
         typer.Option(
@@ -170,17 +213,22 @@ def miroir(
         ),
     ] = False,
 ) -> None:
-    """Several Meilisearch servers as one sharded, replicated search cluster."""
+    """Several Meilisearch servers as one sharded, replicated search cluster.
+
+    New here? `miroir demo` shows it all in a minute, on this machine and without anything else.
+    `miroir COMMAND --help` explains a command, with examples.
+    """
     console: Console = ctx.obj
-    console.options = Options(topology=topology, json=json, quiet=quiet, verbose=verbose, no_color=no_color)
+    console.options = Options(
+        topology=topology, json=json, quiet=quiet, verbose=verbose, no_color=no_color, progress=progress
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit status. `arguments` default to the process's own."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console(Options.guess(words), command=shlex.join(["miroir", *words])[:LONGEST_COMMAND])
+    console = Console(Options.guess(words), typed=words)
     command = get_command(app)
-    _shorten_help(command)
     return finish(
         console,
         lambda: command.main(words, prog_name="miroir", standalone_mode=False, obj=console),

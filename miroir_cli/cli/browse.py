@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from errno import EISDIR
 from pathlib import Path
 from typing import IO, Annotated
 
 import typer
 
 from miroir_cli.cli.console import Console, run
-from miroir_cli.cli.search import Filter, Index, WhenPartial, names_of, request_of, spans
+from miroir_cli.cli.meant import index_meant
+from miroir_cli.cli.options import RETURNED, WANTED, DryRun, Fields, Filter, Index, Limit, Offset, Rate, Sort, Yes
+from miroir_cli.cli.search import Body, Partial, answer, names_of, request_of, require_whole
 from miroir_cli.cli.table import counted
-from miroir_cli.errors import PartialError, UsageError
+from miroir_cli.errors import FILE_HINT, UsageError
+from miroir_cli.topology.save import replaced
 
 app = typer.Typer()
+SERVER = "Into a server instead of a file"
 
 
 class Form(StrEnum):
@@ -26,8 +30,9 @@ class Form(StrEnum):
     JSON = "json"
 
 
-Fields = Annotated[str | None, typer.Option("--fields", metavar="A,B", help="Only these fields.")]
-Vectors = Annotated[bool, typer.Option("--vectors", help="With the vectors of each document.")]
+Vectors = Annotated[
+    bool, typer.Option("--vectors", help="With the vectors of each document.", rich_help_panel=RETURNED)
+]
 
 
 @app.command()
@@ -35,33 +40,34 @@ def browse(
     ctx: typer.Context,
     index: Index,
     filter: Filter = None,
-    ids: Annotated[str | None, typer.Option("--ids", metavar="A,B", help="Only documents with these keys.")] = None,
-    sort: Annotated[
-        list[str] | None,
-        typer.Option("--sort", "-s", metavar="FIELD:asc|desc", help="Sort by a field; may be repeated."),
+    ids: Annotated[
+        str | None,
+        typer.Option("--ids", metavar="A,B", help="Only documents with these primary keys.", rich_help_panel=WANTED),
     ] = None,
+    sort: Sort = None,
     fields: Fields = None,
     vectors: Vectors = False,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=0, metavar="N", help="How many (20).")] = None,
-    offset: Annotated[int | None, typer.Option("--offset", min=0, metavar="N", help="How many to skip.")] = None,
-    body: Annotated[
-        str | None,
-        typer.Option("--body", metavar="FILE", help="A request as JSON (`-`: standard input); options go on top."),
-    ] = None,
-    partial: Annotated[
-        WhenPartial | None,
-        typer.Option("--partial", help="What to do when shards do not answer (otherwise the topology file's)."),
-    ] = None,
+    limit: Limit = None,
+    offset: Offset = None,
+    body: Body = None,
+    partial: Partial = None,
 ) -> None:
     """List documents in the order of their primary keys, or sorted.
 
-    Unlike a search it shows fields that are not displayed. `--json` prints the body that Meilisearch would answer.
+    Unlike a search it shows fields that are not displayed, has no end at 1,000 hits and ranks nothing. A field to sort
+    by must be in `sortableAttributes`, one to filter by in `filterableAttributes`. `--json` prints the body that one
+    Meilisearch would answer.
+
+    Examples:
+      miroir browse books
+      miroir browse books --sort year:desc --fields id,title,year
+      miroir browse books --filter 'genre = Novel' --limit 5 --offset 5
+      miroir browse books --ids 1,2,3 --json
     """
 
     async def command(console: Console) -> None:
         from miroir_cli.cli.hits import show_documents
         from miroir_cli.search.browse import browse as browse_index
-        from miroir_cli.search.reading import SearchOptions
 
         request = request_of(
             console.read_json(body) if body else {},
@@ -73,11 +79,7 @@ def browse(
             limit=limit,
             offset=offset,
         )
-        async with console.cluster() as cluster:
-            cluster.rotation = os.getpid()
-            options = SearchOptions(partial=partial.value if partial else None)
-            found = await browse_index(cluster, index, request, options=options)
-            primary_key = (await cluster.map(index)).index.primary_key
+        found, primary_key = await answer(console, browse_index, index, request, partial)
 
         def render() -> None:
             shown = found["results"]
@@ -85,11 +87,7 @@ def browse(
             console.print(f"{len(shown):,} of {counted(found['total'], 'document')}")
 
         console.show(found, render)
-        if found.get("partial"):
-            raise PartialError(
-                f"index `{index}`: the answer lacks shards {spans(found['missingShards'])}",
-                hint="run `miroir status` to see which nodes answer",
-            )
+        require_whole(index, found)
 
     run(ctx, command)
 
@@ -108,13 +106,69 @@ def export(
     filter: Filter = None,
     fields: Fields = None,
     vectors: Vectors = False,
+    server: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="Copy into this Meilisearch.", rich_help_panel=SERVER)
+    ] = None,
+    server_index: Annotated[
+        str | None, typer.Option("--to-index", metavar="UID", help="Its uid there (the same).", rich_help_panel=SERVER)
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(metavar="VAR", help="Which variable holds the server's key.", rich_help_panel=SERVER),
+    ] = None,
+    rate: Rate = None,
+    delete: Annotated[
+        bool,
+        typer.Option("--delete", help="Delete documents that the cluster does not have.", rich_help_panel=SERVER),
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Write every document of an index, in the order of their primary keys.
+    """Write all documents of an index to a file, print or copy them.
 
-    Documents may be written and shards may move meanwhile: what is there all the time is exported exactly once.
+    In the order of their primary keys. Documents may be written and shards may move meanwhile: what is there all the
+    time is exported exactly once. The settings are not part of it: `miroir index settings get` prints them. `miroir
+    import` reads what this writes.
+
+    With `--to` one Meilisearch gets the index, with its settings if it has none of that uid, and only documents that
+    differ: run again, it copies what has changed in the cluster meanwhile.
+
+    Examples:
+      miroir export books -o books.ndjson
+      miroir export books --format json --fields id,title > titles.json
+      miroir export books --filter 'year >= 1970' | gzip > recent.ndjson.gz
+      miroir export books | miroir import copy - --create -k id      # into another index
+      miroir export books --to http://127.0.0.1:7704                 # into one Meilisearch
     """
 
+    async def copying(console: Console, url: str) -> None:
+        from miroir_cli.backup.from_server import CopyOptions
+        from miroir_cli.cli.copying import Server, export_to
+
+        if any((output, form, filter, fields, vectors)):
+            raise UsageError("`--to` copies whole documents: leave out the options for files")
+        options = CopyOptions(rate=rate, delete=delete)
+        destination = Server(url=url, index=server_index, key_env=key_env)
+        await export_to(console, index, destination, options=options, dry_run=dry_run, yes=yes)
+
     async def command(console: Console) -> None:
+        if server is not None:
+            return await copying(console, server)
+        if any((server_index, key_env, rate, delete)):
+            raise UsageError("these options are for a copy into a server", hint="say which with `--to URL`")
+        return await (counting(console) if dry_run else writing(console))
+
+    async def counting(console: Console) -> None:
+        from miroir_cli.indexes.counts import count_documents
+        from miroir_cli.search.filters import rewrite
+
+        async with console.cluster() as cluster:
+            uid = await index_meant(console, cluster, index)
+            count = await count_documents(cluster, await cluster.reload(uid), filter=rewrite(filter))
+        found = {"index": uid, "documents": count.documents, "dry_run": True}
+        console.show(found, lambda: console.print(f"would export {counted(count.documents, 'document')} of `{uid}`"))
+
+    async def writing(console: Console) -> None:
         import asyncio
 
         from miroir_cli.search.export import export_documents
@@ -123,7 +177,8 @@ def export(
             raise UsageError("`--json` describes an export into a file", hint="add `--output FILE`, or leave it out")
         done = 0
         async with console.cluster() as cluster:
-            pages = export_documents(cluster, index, filter=filter, fields=names_of(fields), vectors=vectors)
+            uid = await index_meant(console, cluster, index)
+            pages = export_documents(cluster, uid, filter=filter, fields=names_of(fields), vectors=vectors)
             with _destination(output) as file, console.progress() as progress:
                 lane = progress.lane("exported")
                 begin, between, end = (b"[\n", b",\n", b"\n]\n") if form is Form.JSON else (b"", b"\n", b"\n")
@@ -136,8 +191,8 @@ def export(
                 if done or form is Form.JSON:
                     await asyncio.to_thread(file.write, end)
         if output is not None:
-            document = {"index": index, "documents": done, "file": str(output)}
-            console.show(document, lambda: console.print(f"{counted(done, 'document')} of `{index}` in `{output}`"))
+            document = {"index": uid, "documents": done, "file": str(output)}
+            console.show(document, lambda: console.print(f"{counted(done, 'document')} of `{uid}` in `{output}`"))
 
     run(ctx, command, when_interrupted="nothing was written to the file; run it again")
 
@@ -149,17 +204,13 @@ def _destination(path: Path | None) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UsageError(f"`{path}` cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path.resolve())
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with ExitStack() as stack:
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+            file = stack.enter_context(replaced(path))
+        except OSError as error:
+            raise UsageError(
+                f"`{path}` cannot be written: {(error.strerror or str(error)).lower()}", hint=FILE_HINT
+            ) from error
+        yield file

@@ -1,4 +1,4 @@
-"""How commands run and speak: the one event loop, results, talk, questions, errors, signals, exit statuses.
+"""How commands run and speak: the one event loop, results, talk, questions. Their ends: `ending.py`.
 
 Results go to standard output, everything else to standard error. With `--json` standard output holds exactly
 one JSON document: the result, or `{"error": {"code", "message", "hint"}}` when there is none.
@@ -23,53 +23,65 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from miroir_cli.cli.failure import BROKEN_PIPE, as_miroir_error, render_error
-from miroir_cli.errors import Interrupted, MiroirError, UsageError
+from miroir_cli.cli.failure import harmless, one_line
+from miroir_cli.cli.global_options import Options, ProgressForm
+from miroir_cli.cli.interruption import interruptible
+from miroir_cli.cli.prose import terminal_width, wrapped
+from miroir_cli.cli.streams import log_to_stderr, paint, to_stderr
+from miroir_cli.errors import FILE_HINT, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from miroir_cli.cli.progress import Progress
+    from miroir_cli.cli.record import Recorder
     from miroir_cli.cli.table import Cell, Column
+    from miroir_cli.cli.textfile import Job
     from miroir_cli.cluster import Cluster, Site
     from miroir_cli.topology.file import Topology
 
 Result = TypeVar("Result")
 
+LONGEST_COMMAND = 200
+"""Characters of a command line that runs and locks keep to say who it was."""
+
+LONGEST_LINE = 4_000
+"""Characters of it that the journal keeps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The global options, wherever on the command line they stood."""
+class Next:
+    """A command that is the natural next step, and what it is for: `miroir repair`, `to bring them up to date`.
 
-    topology: Path | None = None
-    json: bool = False
-    quiet: bool = False
-    verbose: int = 0
-    no_color: bool = False
+    Words in capitals stand for what the person knows.
+    """
 
-    @classmethod
-    def guess(cls, words: Sequence[str]) -> Options:
-        """What can be told before the command line is understood, so that its errors have the right shape."""
-        before_end = words[: words.index("--")] if "--" in words else words
-        return cls(
-            json="--json" in before_end or _truth(os.environ.get("MIROIR_JSON")),
-            no_color="--no-color" in before_end or _truth(os.environ.get("MIROIR_NO_COLOR")),
-        )
+    command: str
+    purpose: str
 
 
 class Console:
-    """One command's standard streams and global options; `command` is the line as it was typed."""
+    """One command's standard streams and global options; `typed` are the words of its line, `words` is the command's
+    name in it, such as `rebalance run`."""
 
-    def __init__(self, options: Options, *, command: str = "miroir") -> None:
+    def __init__(self, options: Options, *, typed: Sequence[str] = ()) -> None:
         self.options = options
-        self.command = command
+        self._typed = tuple(typed)
+        self.words = ""
         self._answered = False
+        self._next: tuple[Next, ...] = ()
+        self._aside = False
+        self._recorder: Recorder | None = None
+        self._tells = False
+        self._muted = False
+        self.job: Job | None = None
 
     @property
     def options(self) -> Options:
@@ -81,11 +93,25 @@ class Console:
         if options.no_color:
             os.environ["NO_COLOR"] = "1"
         if options.verbose:
-            _log_to_stderr(options.verbose)
+            log_to_stderr(options.verbose)
 
     def set_option(self, name: str, value: object) -> None:
         """Replace one global option by name (it stood after the command's name)."""
+        if name == "progress":
+            value = ProgressForm(str(value))
         self.options = replace(self._options, **{name: value})  # type: ignore[arg-type]
+
+    @cached_property
+    def line(self) -> str:
+        """The command line as it was typed, without secrets."""
+        from miroir_cli.secrecy import command_line, secrets_of
+
+        return command_line(["miroir", *self._typed], known=secrets_of(os.environ))[:LONGEST_LINE]
+
+    @property
+    def command(self) -> str:
+        """As much of it as runs and locks keep to say who it was."""
+        return self.line[:LONGEST_COMMAND]
 
     @property
     def json(self) -> bool:
@@ -103,12 +129,32 @@ class Console:
 
     # Results, on standard output
 
-    def show(self, value: object, render: Callable[[], object]) -> None:
-        """The command's result: `value` as the JSON document with `--json`, else what `render` prints."""
-        if self.json:
-            self.document(value)
-        else:
-            render()
+    def show(self, value: object, render: Callable[[], object], *, next: Sequence[Next] = ()) -> None:
+        """The command's result: `value` as the JSON document with `--json`, else what `render` prints.
+
+        `next` are the steps to take then: the document has their commands under that name, people are told when the
+        command has ended and no error's hint says more.
+        """
+        self._next = tuple(next)
+        if self.job is not None:
+            self.job.result = value
+        if not self.json:
+            with self._telling(muted=False):
+                render()
+            return
+        self.document(with_next(value, next))
+        if self._recorder is not None:
+            with self._telling(muted=True):
+                render()  # its first line goes into the journal
+
+    @contextmanager
+    def _telling(self, *, muted: bool) -> Iterator[None]:
+        before = self._tells, self._muted
+        self._tells, self._muted = True, muted
+        try:
+            yield
+        finally:
+            self._tells, self._muted = before
 
     def document(self, value: object) -> None:
         """Print the command's one JSON document: dataclasses, mappings and msgspec's other types."""
@@ -127,29 +173,53 @@ class Console:
         self._answered = True
         self._write_bytes(msgspec.json.encode(value) + b"\n")
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is printed inside is no result: it goes to standard error, also with `--json`."""
+        before, self._aside = self._aside, True
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        finally:
+            self._aside = before
+
     def print(self, text: str = "") -> None:
-        """Print a line for people on standard output (nothing with `--json`)."""
-        if not self.json:
+        """Print a sentence for people on standard output, broken between words (nothing with `--json`)."""
+        if self._tells and not self._aside and self._recorder is not None:
+            self._recorder.result = self._recorder.result or text.strip() or None
+        self.print_verbatim(wrapped(harmless(text), terminal_width()))
+
+    def print_verbatim(self, text: str) -> None:
+        """Print a text as it is on standard output (nothing with `--json`)."""
+        if not self._muted and (self._aside or not self.json):
             sys.stdout.write(f"{text}\n")
 
     def painted(self, text: str, style: str) -> str:
         """`text` in an ANSI style when standard output is a terminal that wants colours."""
-        return _paint(text, style, stream=sys.stdout)
+        return paint(text, style, stream=sys.stdout)
 
     def print_json(self, value: object) -> None:
         """Print a value as indented JSON (nothing with `--json`, which prints its own document)."""
         import msgspec
 
-        self.print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        self.print_verbatim(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
     def table(
-        self, columns: Sequence[Column | str], rows: Iterable[Sequence[Cell]], *, title: str | None = None
-    ) -> None:
-        """Print a table on standard output (nothing with `--json`); fits a terminal, is whole in a pipe."""
+        self,
+        columns: Sequence[Column | str],
+        rows: Iterable[Sequence[Cell]],
+        *,
+        title: str | None = None,
+        told: bool = True,
+    ) -> list[str]:
+        """Print a table on standard output (nothing with `--json`); fits a terminal, is whole in a pipe.
+
+        Returns the names of columns that had no room; they are `told` below the table.
+        """
         from miroir_cli.cli.table import print_table
 
-        if not self.json:
-            print_table(columns, rows, title=title)
+        shown = not self._muted and (self._aside or not self.json)
+        return print_table(columns, rows, title=title, told=told) if shown else []
 
     def clear(self) -> None:
         """Begin at the top of a terminal; elsewhere what comes follows what was."""
@@ -160,23 +230,30 @@ class Console:
 
     def say(self, text: str) -> None:
         """Tell what happens (nothing with `-q`)."""
-        if not self._options.quiet:
-            _to_stderr(text)
+        if not self._options.quiet and not self._muted:
+            to_stderr(wrapped(harmless(text), terminal_width(sys.stderr)))
 
     def detail(self, text: str) -> None:
         """Tell what only `-v` wants to know."""
-        if self._options.verbose and not self._options.quiet:
-            _to_stderr(text)
+        if self._options.verbose and not self._options.quiet and not self._muted:
+            to_stderr(wrapped(harmless(text), terminal_width(sys.stderr)))
+
+    def tell_next(self) -> None:
+        """Say which steps are natural now (nothing with `-q`, nor with `--json`, whose document has them)."""
+        if not self.json:
+            for step in self._next:
+                self.say(f"{paint('hint:', '1;36')} run `{step.command}` {step.purpose}")
 
     def warn(self, text: str) -> None:
         """Tell what went otherwise than the person may think (also with `-q`)."""
-        _to_stderr(f"{_paint('warning:', '1;33')} {text}")
+        if not self._muted:
+            to_stderr(wrapped(f"{paint('warning:', '1;33')} {one_line(text)}", terminal_width(sys.stderr)))
 
     def progress(self) -> Progress:
-        """A context manager that shows how far something is: bars on a terminal, lines elsewhere."""
+        """A context manager that shows how far something is, in the form that `--progress` asks for."""
         from miroir_cli.cli.progress import start_progress
 
-        return start_progress(quiet=self._options.quiet)
+        return start_progress(self._options.progress, quiet=self._options.quiet, command=self.words)
 
     # Questions, on a terminal only
 
@@ -191,18 +268,40 @@ class Console:
                 return default
         return answer
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before something that cannot be undone; any other answer than yes ends the command."""
+    def asks(self, *, yes: bool) -> bool:
+        """Whether a question would be put: nobody has said `--yes`, and somebody can answer."""
+        return not yes and self.interactive
+
+    def confirm(self, question: str, *, yes: bool, always: bool = True) -> None:
+        """Ask before something that can lose data or take long; any other answer than yes ends the command.
+
+        Off a terminal that is an error naming `--yes`, or, unless the command does `always` ask, the command goes on.
+        `agree` in `cli/consent.py` shows the cluster and the plan first.
+        """
+        if self._must_ask(question, yes=yes, always=always):
+            answer = self._read_line(f"{question} [y/N] ")
+            if answer.lower() not in ("y", "yes"):
+                raise Interrupted("stopped, nothing was changed")
+
+    def confirm_name(self, question: str, name: str, *, yes: bool) -> None:
+        """Ask before something that is lost for good: the name of it has to be typed. Off a terminal as `confirm`."""
+        if self._must_ask(question, yes=yes, always=True):
+            answer = self._read_line(f"{question} Type `{name}` to go on: ")
+            if answer != name:
+                raise Interrupted("stopped, nothing was changed: that is not its name")
+
+    def _must_ask(self, question: str, *, yes: bool, always: bool) -> bool:
         if yes:
-            return
+            return False
         if not self.interactive:
-            raise UsageError(f"{question} Nobody to ask (no terminal)", hint="say so with `--yes`")
-        if self._read_line(f"{question} [y/N] ").lower() not in ("y", "yes"):
-            raise Interrupted("stopped, nothing was changed")
+            if always:
+                raise UsageError(f"{question} Nobody to ask (no terminal)", hint="say so with `--yes`")
+            return False
+        return True
 
     def _read_line(self, question: str) -> str:
         sys.stdout.flush()
-        sys.stderr.write(question)
+        sys.stderr.write(harmless(question))
         sys.stderr.flush()
         line = sys.stdin.readline()
         if not line:
@@ -220,7 +319,9 @@ class Console:
             content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
             found = msgspec.json.decode(content)
         except OSError as error:
-            raise UsageError(f"cannot read `{source}`: {(error.strerror or str(error)).lower()}") from error
+            raise UsageError(
+                f"cannot read `{source}`: {(error.strerror or str(error)).lower()}", hint=FILE_HINT
+            ) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"`{source}` is not JSON: {error}") from error
         if not isinstance(found, dict):
@@ -229,17 +330,26 @@ class Console:
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
-        """The cluster of the topology file that the global options name, open."""
+        """The cluster of the topology file that the global options name, open; a command that changes something is in
+        the journal from then on."""
         from miroir_cli.cluster import open_cluster
 
-        async with open_cluster(self.topology(), command=self.command) as cluster:
-            yield cluster
+        rotation = os.getpid()  # commands that run one after the other ask all replicas in turn
+        opening = open_cluster(self.topology(), command=self.command, rotation=rotation)
+        if self._recorder is None:
+            async with opening as cluster:
+                yield cluster
+        else:
+            yield await self._recorder.open(opening)
 
     def topology(self) -> Topology:
         """The topology file that the global options name, read. Raises `TopologyInvalid`."""
         from miroir_cli.topology.file import find_topology, load_topology
 
-        return load_topology(find_topology(self._options.topology, os.environ))
+        found = load_topology(find_topology(self._options.topology, os.environ))
+        if self.job is not None:
+            self.job.cluster = found.cluster.name
+        return found
 
     @asynccontextmanager
     async def site(self) -> AsyncIterator[Site]:
@@ -247,7 +357,22 @@ class Console:
         from miroir_cli.cluster import open_site
 
         async with open_site(self.topology()) as site:
+            if self._recorder is not None:
+                self._recorder.describe(site.topology)
             yield site
+
+    def keep_record(self) -> None:
+        """Let the command be in the journal once it opens the cluster."""
+        from miroir_cli.cli.record import Recorder
+
+        self._recorder = Recorder(words=self.words, line=self.line)
+
+    async def end_record(self, error: BaseException | None) -> None:
+        """Say in the journal how the command ended."""
+        if self._recorder is not None:
+            await self._recorder.end(error)
+            if error is None and self._recorder.trouble is not None:
+                self.warn(f"this command is not in the journal: {self._recorder.trouble}")
 
     def _write_bytes(self, line: bytes) -> None:
         sys.stdout.flush()
@@ -270,115 +395,33 @@ def run(ctx: typer.Context, command: Command[Result], *, when_interrupted: str |
     """
     import asyncio
 
+    from miroir_cli.cli.caution import is_kept
+
     console: Console = ctx.obj
-    return asyncio.run(_interruptible(command(console), when_interrupted))
+    console.words = ctx.command_path.partition(" ")[2]
+    if is_kept(console.words, ctx.params):
+        console.keep_record()
+    if ctx.params.get("metrics_file") is not None:
+        from miroir_cli.cli.textfile import begin_job
+
+        console.job = begin_job(ctx)
+    return asyncio.run(_recorded(console, interruptible(command(console), when_interrupted)))
 
 
-async def _interruptible(work: Coroutine[Any, Any, Result], hint: str | None) -> Result:
-    import asyncio
-    import signal
-
-    received: list[int] = []
-    task = asyncio.ensure_future(work)
-
-    def stop(number: int) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        task.cancel()
-
-    loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop, number)
+async def _recorded(console: Console, work: Coroutine[Any, Any, Result]) -> Result:
     try:
-        return await task
+        result = await work
     except BaseException as error:
-        if not received:
-            raise
-        known = as_miroir_error(error) if isinstance(error, Exception) else None
-        if known is not None and known.exit_status not in (1, 130):
-            raise known from error
-        _interrupted(known, received[0], hint, error)
+        await console.end_record(error)
+        raise
+    await console.end_record(None)
+    return result
 
 
-def _interrupted(known: MiroirError | None, number: int, hint: str | None, cause: BaseException) -> NoReturn:
-    if isinstance(known, Interrupted):
-        raise Interrupted(known.message, signal_number=number, hint=known.hint or hint) from cause
-    raise Interrupted("interrupted", signal_number=number, hint=hint) from cause
+def with_next(value: object, next: Sequence[Next]) -> object:
+    """A document with the commands of the next steps, when there are any."""
+    if not next:
+        return value
+    import msgspec
 
-
-def finish(console: Console, invoke: Callable[[], object]) -> int:
-    """Run a parsed command line, say what went wrong, and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    try:
-        outcome = invoke()
-        sys.stdout.flush()
-        if outcome == 130:  # typer's own translation of ctrl-C outside of the event loop
-            raise Interrupted("interrupted")
-        return outcome if isinstance(outcome, int) else 0
-    except BrokenPipeError:
-        _silence(sys.stdout)
-        return BROKEN_PIPE
-    except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # the help itself, of a group without a command's name
-            _to_stderr(str(error))
-            return UsageError.exit_status
-        return _fail(console, as_miroir_error(error))
-
-
-def _fail(console: Console, error: MiroirError) -> int:
-    try:
-        with suppress(OSError):
-            sys.stdout.flush()
-        if console.options.verbose > 1:
-            import traceback
-
-            traceback.print_exception(error)
-        _to_stderr(render_error(error, paint=_paint))
-        if console.json and not console.answered:
-            console.document({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
-    except OSError:
-        _silence(sys.stdout)
-        _silence(sys.stderr)
-    return 128 + error.signal_number if isinstance(error, Interrupted) else error.exit_status
-
-
-def _to_stderr(text: str) -> None:
-    sys.stdout.flush()
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
-def _paint(text: str, style: str, *, stream: TextIO | None = None) -> str:
-    """`text` in an ANSI style when the stream (standard error) is a terminal that wants colours."""
-    if not (stream or sys.stderr).isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    return f"\x1b[{style}m{text}\x1b[0m"
-
-
-def _silence(stream: TextIO) -> None:
-    """Point a stream whose reader is gone to nowhere, so that the last flush does not complain."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-
-
-def _log_to_stderr(verbose: int) -> None:
-    import logging
-
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger().setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.DEBUG if verbose > 1 else logging.WARNING)  # a line for each request
-
-
-def _truth(value: str | None) -> bool:
-    return (value or "").lower() in ("1", "true", "t", "yes", "y", "on")
-
-
-def pairs(values: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Rows of a two-column table from a mapping."""
-    return [(name, str(value)) for name, value in values.items()]
+    return {**msgspec.to_builtins(value), "next": [step.command for step in next]}

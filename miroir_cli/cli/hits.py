@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from miroir_cli.cli.table import Cell, Column, terminal_width
+from miroir_cli.cli.failure import one_line
+from miroir_cli.cli.prose import terminal_width
+from miroir_cli.cli.table import Cell, Column
 
 if TYPE_CHECKING:
     from miroir_cli.cli.console import Console
@@ -22,6 +25,12 @@ ROOM_FOR_ONE: Final = 20
 """Cells of a terminal's width for one column: a narrow one shows fewer fields, not slices of all."""
 
 LONGEST_CELL: Final = 200
+"""Characters of a text that a terminal gets at most."""
+
+LEAST_CELL: Final = 14
+"""Cells that a field has at least, or it is left out."""
+
+MOST_NAMES: Final = 8
 FACET_VALUES: Final = 10
 
 
@@ -40,6 +49,8 @@ def highlight_for_table(request: Mapping[str, Any]) -> dict[str, Any]:
 def show_hits(console: Console, body: Mapping[str, Any], *, primary_key: str, attributes: Sequence[str] | None) -> None:
     """Print a search's body as a table with its facets and totals."""
     show_documents(console, body["hits"], primary_key=primary_key, attributes=attributes)
+    if body.get("facetDistribution"):
+        console.print()
     _show_facets(console, body)
     console.print(summary_of(body))
 
@@ -47,19 +58,32 @@ def show_hits(console: Console, body: Mapping[str, Any], *, primary_key: str, at
 def show_documents(
     console: Console, hits: list[dict[str, Any]], *, primary_key: str, attributes: Sequence[str] | None
 ) -> None:
-    """Print documents as a table of the fields that say most."""
+    """Print documents as a table of the fields that say most, and the names of the others; in a pipe of all."""
     names = columns_of(hits, primary_key=primary_key, attributes=attributes)
-    if names:
-        columns = [
-            Column(
-                name=_TITLES.get(name, name),
-                right=_is_number(hits, name),
-                keep=name == primary_key or _is_number(hits, name),
-                optional=place > 1,
-            )
-            for place, name in enumerate(names)
-        ]
-        console.table(columns, [[cell_of(hit, name) for name in names] for hit in hits])
+    if not names:
+        return
+    columns = [
+        Column(
+            name=_TITLES.get(name, name),
+            right=_is_number(hits, name),
+            keep=name == primary_key or _is_number(hits, name),
+            optional=place > 1,
+            least=LEAST_CELL,
+        )
+        for place, name in enumerate(names)
+    ]
+    hidden = console.table(columns, [[cell_of(hit, name) for name in names] for hit in hits], told=False)
+    _tell_left(console, hits, names, hidden)
+
+
+def _tell_left(
+    console: Console, hits: Sequence[Mapping[str, Any]], names: Sequence[str], hidden: Sequence[str]
+) -> None:
+    """Name the fields that a table does not show."""
+    left = [*hidden, *(name for name in _fields(hits) if name not in (*names, "_federation"))]
+    if left:
+        more = f" and {len(left) - MOST_NAMES:,} more" if len(left) > MOST_NAMES else ""
+        console.print(f"not shown: {', '.join(left[:MOST_NAMES])}{more} (`--json` has all fields)")
 
 
 def show_many(console: Console, body: Mapping[str, Any], *, primary_keys: Mapping[str, str]) -> None:
@@ -80,7 +104,10 @@ def _show_federation(console: Console, body: Mapping[str, Any]) -> None:
         columns = [
             Column(name="index", keep=True),
             Column(name="query", right=True, optional=True),
-            *(Column(name=_TITLES.get(name, name), right=_is_number(hits, name), optional=True) for name in names),
+            *(
+                Column(name=_TITLES.get(name, name), right=_is_number(hits, name), optional=True, least=LEAST_CELL)
+                for name in names
+            ),
         ]
         rows = [
             [
@@ -90,7 +117,7 @@ def _show_federation(console: Console, body: Mapping[str, Any]) -> None:
             ]
             for hit in hits
         ]
-        console.table(columns, rows)
+        _tell_left(console, hits, names, console.table(columns, rows, told=False))
     for uid, facets in body.get("facetsByIndex", {}).items():
         console.print(f"{uid}:")
         _show_facets(console, {"facetDistribution": facets["distribution"], "facetStats": facets["stats"]})
@@ -108,19 +135,23 @@ _TITLES: Final = {"_geoDistance": "metres", "_rankingScore": "score"}
 
 def columns_of(hits: Sequence[Mapping[str, Any]], *, primary_key: str, attributes: Sequence[str] | None) -> list[str]:
     """The fields to show: the ones asked for, else the key and then the first ones that fit in a cell."""
-    seen = dict.fromkeys(name for hit in hits for name in hit if name not in ("_formatted", "_matchesPosition"))
+    seen = _fields(hits)
     extra = [name for name in ("_geoDistance", "_rankingScore") if name in seen]
     if attributes and "*" not in attributes:
         return [*(name for name in attributes if name in seen), *extra]
-    plain = [
-        name
-        for name in seen
-        if not name.startswith("_") and name != primary_key and not any(_is_nested(hit.get(name)) for hit in hits)
-    ]
+    plain = [name for name in seen if not name.startswith("_") and name != primary_key]
     first = [primary_key] if primary_key in seen else []
     width = terminal_width()
-    most = MOST_COLUMNS if width is None else max(FEWEST_COLUMNS, min(MOST_COLUMNS, width // ROOM_FOR_ONE))
-    return [*first, *plain[: most - len(first)], *extra]
+    if width is None:
+        return [*first, *plain, *extra]
+    flat = [name for name in plain if not any(_is_nested(hit.get(name)) for hit in hits)]
+    most = max(FEWEST_COLUMNS, min(MOST_COLUMNS, width // ROOM_FOR_ONE))
+    return [*first, *flat[: most - len(first)], *extra]
+
+
+def _fields(hits: Sequence[Mapping[str, Any]]) -> dict[str, None]:
+    """The fields of the documents in the order in which they come."""
+    return dict.fromkeys(name for hit in hits for name in hit if name not in ("_formatted", "_matchesPosition"))
 
 
 def cell_of(hit: Mapping[str, Any], name: str) -> Cell:
@@ -131,14 +162,18 @@ def cell_of(hit: Mapping[str, Any], name: str) -> Cell:
         return None if value is None else "yes" if value else "no"
     if isinstance(value, int | float):
         return Text(f"{value:.4f}" if name == "_rankingScore" else str(value))
+    if _is_nested(value):
+        return json.dumps(value, ensure_ascii=False)
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return marked(text)
 
 
 def marked(text: str) -> Text:
-    """Text with what stands between the marks in bold, on one line."""
+    """Text with what stands between the marks in bold, on one line; as much of it as a terminal has room for."""
     shown = Text()
     line = " ".join(text.split())
+    if terminal_width() is None:
+        return Text(one_line(line.replace(MATCH_BEGINS, "").replace(MATCH_ENDS, "")))
     for place, part in enumerate(line.replace(MATCH_ENDS, MATCH_BEGINS).split(MATCH_BEGINS)):
         clean = "".join(letter for letter in part if letter.isprintable())
         shown.append(clean, style="bold yellow" if place % 2 else None)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.console import Console, Next, run
+from miroir_cli.cli.options import SAFETY, DryRun
 from miroir_cli.cli.table import Column, counted
 from miroir_cli.errors import MiroirError, Refused, UsageError
 from miroir_cli.model import Node, NodeName, group_of
@@ -36,6 +37,8 @@ class Wanted:
     shards: int | None
     replicas: int | None
     key_env: str | None
+    state: str | None = None
+    password_env: str | None = None
 
 
 @app.command()
@@ -59,14 +62,38 @@ def init(
     key_env: Annotated[
         str | None, typer.Option(metavar="VAR", help="The environment variable that holds the nodes' key.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    no_check: Annotated[bool, typer.Option("--no-check", help="Do not ask the nodes.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the file, and write nothing.")] = False,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where the state is kept: `sqlite:PATH` here, or `redis://HOST:PORT/0` for several hosts.",
+        ),
+    ] = None,
+    password_env: Annotated[
+        str | None, typer.Option(metavar="VAR", help="The environment variable that holds Redis's password.")
+    ] = None,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Do not ask the nodes.", rich_help_panel=SAFETY)] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that is there.", rich_help_panel=SAFETY)
+    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Write a commented topology file, after asking the nodes whether they are there."""
+    """Write a topology file, after asking the nodes if they answer.
+
+    The file, `miroir.toml` or what `--topology` names, is the one description of the cluster: edit it, keep it under
+    version control. Keys are never written into it, only where to find them. On a terminal it asks for what was not
+    given. The nodes are not changed.
+
+    Examples:
+      miroir init --node n1=http://127.0.0.1:7701 --node n2=http://127.0.0.1:7702 --node n3=http://127.0.0.1:7703
+      miroir init --node n1=http://127.0.0.1:7701 --key-env MIROIR_NODE_KEY --dry-run       # print it
+      miroir init --node n1=http://10.0.0.1:7700,zone=eu-1 --node n2=http://10.0.0.2:7700,zone=eu-2 --no-check
+      miroir init --node n1=http://10.0.0.1:7700 --state redis://10.0.0.9:6379/0 --no-check
+    """
 
     async def command(console: Console) -> None:
         from miroir_cli.topology.file import check_topology, render_topology, write_whole
+        from miroir_cli.topology.finding import DEFAULT_STATE
 
         path = console.options.topology or DEFAULT_FILE
         if path.exists() and not (force or dry_run):
@@ -79,6 +106,8 @@ def init(
             shards=shards,
             replicas=replicas,
             key_env=key_env,
+            state=state,
+            password_env=password_env,
         )
         wanted = complete(wanted if wanted.nodes else ask(console, wanted), folder=path.absolute().parent.name)
         text = render_topology(
@@ -87,15 +116,20 @@ def init(
             shards=wanted.shards or 1,
             replicas=wanted.replicas or 1,
             key_env=wanted.key_env,
+            state_url=wanted.state or DEFAULT_STATE,
+            password_env=wanted.password_env,
         )
         topology = check_topology(text, path)
         versions = {} if no_check else await check_nodes(console, topology)
         if not dry_run:
             write_whole(path, text)
         result = document(topology, versions, written=not dry_run)
-        console.show(result, lambda: show_result(console, result, text if dry_run else None))
-        if not dry_run:
-            console.say("next: miroir index create UID --primary-key FIELD")
+        create = Next(command="miroir index create UID --primary-key FIELD", purpose="to make the first index")
+        console.show(
+            result,
+            lambda: show_result(console, result, text if dry_run else None),
+            next=() if dry_run else [create],
+        )
 
     run(ctx, command, when_interrupted="nothing was written")
 
@@ -151,8 +185,11 @@ def ask(console: Console, wanted: Wanted) -> Wanted:
 
 def complete(wanted: Wanted, *, folder: str) -> Wanted:
     """Fill in the usual values of what was left open."""
-    if wanted.key_env is not None and not VARIABLE.match(wanted.key_env):
-        raise UsageError(f"`{wanted.key_env}` is not the name of an environment variable")
+    for variable in (wanted.key_env, wanted.password_env):
+        if variable is not None and not VARIABLE.match(variable):
+            raise UsageError(f"`{variable}` is not the name of an environment variable")
+    if wanted.state is not None:
+        _check_state(wanted.state)
     groups = group_of(wanted.nodes).values()
     smallest = min((len(members) for members in groups), default=1)
     largest = max((len(members) for members in groups), default=1)
@@ -162,6 +199,15 @@ def complete(wanted: Wanted, *, folder: str) -> Wanted:
         shards=wanted.shards or max(24, 8 * largest),
         replicas=wanted.replicas or min(2, smallest),
     )
+
+
+def _check_state(url: str) -> None:
+    from miroir_cli.topology.state import check_state_url
+
+    def fail(problem: str, hint: str) -> None:
+        raise UsageError(f"`--state` {problem}", hint=hint)
+
+    check_state_url(url, fail)
 
 
 def folder_name(folder: str) -> str:
@@ -229,7 +275,7 @@ def document(topology: Topology, versions: Mapping[str, NodeVersion], *, written
 
 def show_result(console: Console, result: Mapping[str, Any], text: str | None) -> None:
     if text is not None:
-        console.print(text.rstrip("\n"))
+        console.print_verbatim(text.rstrip("\n"))
         return
     nodes: Sequence[Mapping[str, Any]] = result["nodes"]
     console.print(
@@ -237,8 +283,13 @@ def show_result(console: Console, result: Mapping[str, Any], text: str | None) -
         f"{counted(result['shards'], 'shard')}, {counted(result['replicas'], 'replica')} of each"
     )
     console.table(
-        [Column(name="node", keep=True), "version", Column(name="group", optional=True), "url"],
-        [(node["name"], _version(node), node["group"], node["url"]) for node in nodes],
+        [
+            Column(name="node", name_like=True),
+            Column(name="url"),
+            Column(name="version", optional=True),
+            Column(name="group", optional=True, varies=True),
+        ],
+        [(node["name"], node["url"], _version(node), node["group"]) for node in nodes],
     )
     if any(node["engine"] not in (None, "meilisearch") for node in nodes):
         console.warn("embedded development nodes are not made for production")

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.consent import agree, preview, show_cluster
+from miroir_cli.cli.console import Console, Next, run
+from miroir_cli.cli.options import SAFETY, DryRun, IndexOrAll, Interval, Parallel, Rate, Yes
 from miroir_cli.cli.runs import show_differences
 from miroir_cli.cli.table import counted
+from miroir_cli.cli.textfile import MetricsFile
 from miroir_cli.errors import (
     DifferencesFound,
     EpochStale,
@@ -24,6 +27,7 @@ from miroir_cli.model import shards_named
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
+    from miroir_cli.migration.plan import Plan
     from miroir_cli.migration.rebalance import Outcome
     from miroir_cli.migration.repair import LastResort
     from miroir_cli.migration.run import RunOptions, RunProgress
@@ -31,43 +35,44 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-IndexArgument = Annotated[
-    str | None, typer.Argument(metavar="[INDEX]", help="The index's uid (all indexes without it).", show_default=False)
-]
-RateOption = Annotated[int | None, typer.Option(metavar="N", min=1, help="At most so many documents a second.")]
-
 
 @app.command()
 def verify(
     ctx: typer.Context,
-    index: IndexArgument = None,
+    index: IndexOrAll = None,
     sample: Annotated[
-        float, typer.Option(metavar="SHARE", min=0.0001, max=1.0, help="Compare this share of the documents.")
+        float,
+        typer.Option(metavar="SHARE", min=0.0001, max=1.0, help="Compare this share of the documents."),
     ] = 1.0,
-    rate: RateOption = None,
-    parallel: Annotated[int, typer.Option(metavar="N", min=1, help="Shards compared at the same time.")] = 4,
+    rate: Rate = None,
+    parallel: Parallel = 4,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin again instead of going on with an interrupted one.")
+        bool, typer.Option("--restart", help="Begin again instead of going on where one stopped.")
     ] = False,
+    metrics_file: MetricsFile = None,
 ) -> None:
-    """Compare the replicas of every shard, document by document, and the settings of the nodes."""
+    """Compare the replicas of every shard, document by document.
+
+    And the settings that the nodes have. Changes nothing; writes may go on meanwhile. Exit status 13 when something
+    differs, 3 when something could not be compared. Interrupted, the same command goes on where it stopped.
+
+    Examples:
+      miroir verify
+      miroir verify books --sample 0.1      # a tenth of the documents
+      miroir verify --rate 20000 --json     # in the night
+    """
 
     async def command(console: Console) -> None:
         from miroir_cli.migration.verify import VerifyOptions
 
-        options = VerifyOptions(sample=sample, rate=rate, parallel=parallel, restart=restart)
+        options = VerifyOptions(sample=sample, rate=rate, parallel=parallel or 4, restart=restart)
         async with console.cluster() as cluster:
             found = await _compare(console, cluster, index, options)
-        console.show(found.json(), lambda: _show(console, found))
+        mend = Next(command=f"miroir repair {index}" if index else "miroir repair", purpose="to make them equal")
+        console.show(found.json(), lambda: _show(console, found), next=() if found.clean else [mend])
         if not found.clean:
-            raise DifferencesFound(
-                _told(found), hint=f"run `miroir repair{f' {index}' if index else ''}` to make them equal"
-            )
-        if found.skipped:
-            raise PartialError(
-                f"{counted(len(found.skipped), 'shard')} could not be compared: {found.skipped[0][2]}",
-                hint="run `miroir status`, then `miroir verify` again",
-            )
+            raise DifferencesFound(_told(found), hint=f"run `{mend.command}` {mend.purpose}")
+        _raise_what_was_skipped(found, again="miroir verify")
 
     run(ctx, command, when_interrupted="run `miroir verify` again: it goes on from there")
 
@@ -95,13 +100,21 @@ def _show(console: Console, found: Verification) -> None:
     resumed = ", resumed" if found.resumed else ""
     console.print(
         f"{counted(found.documents, 'document')} in {counted(found.shards, 'shard')} compared, "
-        f"{found.seconds:.1f} s{resumed}: {'equal' if found.clean else _told(found)}"
+        f"{found.seconds:.1f} s{resumed}: {_told(found)}"
     )
     if found.differences:
         show_differences(console, found.json()["differences"])
     for uid, nodes in found.settings.items():
         for node, names in nodes.items():
             console.warn(f"node `{node}` has other settings than index `{uid}`: {', '.join(names)}")
+
+
+def _raise_what_was_skipped(found: Verification, *, again: str) -> None:
+    if found.skipped:
+        raise PartialError(
+            f"{counted(len(found.skipped), 'shard')} could not be compared: {found.skipped[0][2]}",
+            hint=f"run `miroir status`, then `{again}` again",
+        )
 
 
 def _told(found: Verification) -> str:
@@ -111,36 +124,61 @@ def _told(found: Verification) -> str:
     if found.settings:
         nodes = sum(len(names) for names in found.settings.values())
         parts.append(f"{counted(nodes, 'node')} with other settings")
-    return ", ".join(parts)
+    if not parts and found.shards:
+        parts.append("equal")
+    if found.skipped:
+        parts.append(f"{counted(len(found.skipped), 'shard')} not compared")
+    return ", ".join(parts) or "nothing to compare"
 
 
 @app.command()
 def repair(
     ctx: typer.Context,
-    index: IndexArgument = None,
+    index: IndexOrAll = None,
     prefer: Annotated[
-        str | None, typer.Option(metavar="NODE", help="Where in-sync replicas differ, take what this node has.")
+        str | None,
+        typer.Option(metavar="NODE", help="Where in-sync replicas differ, take what this node has."),
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Compare in-sync replicas and settings as well.")
     ] = True,
     accept_data_loss: Annotated[
         bool,
-        typer.Option("--accept-data-loss", help="Let a stale replica serve where no other is left (asks, by shard)."),
+        typer.Option(
+            "--accept-data-loss",
+            help="Let a stale replica serve where no other is left (asks, by shard).",
+            rich_help_panel=SAFETY,
+        ),
     ] = False,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="NODE", help="With --accept-data-loss: the node to take.")
+        str | None,
+        typer.Option(
+            "--from", metavar="NODE", help="With --accept-data-loss: the node to take.", rich_help_panel=SAFETY
+        ),
     ] = None,
-    parallel: Annotated[int | None, typer.Option(metavar="N", min=1, help="Shards mended at the same time.")] = None,
-    rate: RateOption = None,
+    parallel: Parallel = None,
+    rate: Rate = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Keep mending what becomes stale, until ctrl-C.")
     ] = False,
-    interval: Annotated[float, typer.Option(min=0.2, metavar="SECONDS", help="Pause between two looks.")] = 5.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be mended, change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    interval: Interval = 5.0,
+    metrics_file: MetricsFile = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
-    """Make replicas equal again: the stale from those in sync, those that differ, and the settings of the nodes."""
+    """Make replicas equal again.
+
+    Stale ones are made good from those in sync, whole shards or only the documents that they missed. Then replicas in
+    sync are compared, and where they differ `--prefer` says whose documents are right; settings that a node has
+    otherwise are put back. Nothing is thrown away unasked: a shard of which only stale replicas are left stays out of
+    service until `--accept-data-loss`.
+
+    Examples:
+      miroir repair
+      miroir repair books --no-compare       # only what is known to be stale
+      miroir repair --prefer n1              # in-sync replicas differ, and n1 is right
+      miroir repair --watch --interval 30    # in the background, until ctrl-C
+    """
 
     async def command(console: Console) -> None:
         from miroir_cli.migration.run import RunOptions
@@ -153,8 +191,9 @@ def repair(
         async with console.cluster() as cluster:
             if index is not None:
                 await cluster.map(index)
-            if prefer is not None:
-                cluster.topology.node(prefer)
+            for name in (prefer, source):
+                if name is not None:
+                    cluster.topology.node(name)
             if dry_run:
                 await _show_plan(console, cluster, index)
                 return
@@ -162,32 +201,50 @@ def repair(
                 await _watch(console, cluster, index, options, interval)
             if accept_data_loss:
                 await _accept_loss(console, cluster, index, source, yes=yes)
+            elif console.asks(yes=yes):
+                await _ask_first(console, cluster, index)
             outcome = await _mend(console, cluster, index, options)
             found = await _compare_anew(console, cluster, index) if compare else None
             if found is not None and not found.clean:
                 outcome, found = await _resolve(console, cluster, index, options, found, prefer, outcome)
             lost = await _without_source(cluster, index)
         document = _document(outcome, found)
-        console.show(document, lambda: _show_repair(console, outcome, found))
+        again = Next(command=f"miroir repair {index}" if index else "miroir repair", purpose="for the rest")
+        left = lost or outcome.refusals or (outcome.result is not None and outcome.result.unfinished)
+        console.show(document, lambda: _show_repair(console, outcome, found), next=[again] if left else ())
         _raise_what_is_left(outcome, found, lost)
 
     run(ctx, command, when_interrupted="run `miroir repair` again: what is mended stays mended")
 
 
-async def _show_plan(console: Console, cluster: Cluster, index: str | None) -> None:
+async def _plan(cluster: Cluster, index: str | None) -> Plan:
     from miroir_cli.migration.rebalance import Change, make_plan
 
     indexes = None if index is None else frozenset({index})
     plan, _ = await make_plan(cluster, Change(title="repair", only_repair=True, indexes=indexes))
-    console.show(
-        plan.json(),
-        lambda: console.print(
-            f"{counted(len(plan.steps), 'replica')} would be mended"
-            + (f", {counted(len(plan.refusals), 'replica')} cannot be now" if plan.refusals else "")
-        ),
-    )
+    return plan
+
+
+async def _show_plan(console: Console, cluster: Cluster, index: str | None) -> None:
+    plan = await _plan(cluster, index)
+    await preview(console, cluster, plan.json(), lambda: console.print(_would_mend(plan)))
     for told in refusals_told(plan.refusals):
         console.warn(told)
+
+
+async def _ask_first(console: Console, cluster: Cluster, index: str | None) -> None:
+    """Nothing is asked when no replica is known to be stale: comparing changes nothing."""
+    plan = await _plan(cluster, index)
+    if plan.steps:
+        question = f"Mend {counted(len(plan.steps), 'replica')}?"
+        await agree(console, cluster, question, plan=lambda: console.print(_would_mend(plan)), yes=False, always=False)
+
+
+def _would_mend(plan: Plan) -> str:
+    told = f"{counted(len(plan.steps), 'replica')} would be mended" if plan.steps else "nothing to mend"
+    if plan.steps and plan.documents is not None:
+        told += f", of {counted(plan.documents, 'document')} in all"
+    return told + (f", {counted(len(plan.refusals), 'replica')} cannot be now" if plan.refusals else "")
 
 
 async def _watch(console: Console, cluster: Cluster, index: str | None, options: RunOptions, interval: float) -> None:
@@ -243,9 +300,12 @@ async def _accept_loss(console: Console, cluster: Cluster, index: str | None, so
     if not resorts:
         console.say(f"of every shard of `{index}` a replica in sync answers: nothing has to be accepted")
         return
+    if console.asks(yes=yes):
+        await show_cluster(console, cluster)
     for resort in resorts:
         console.warn(_loss(resort))
-    console.confirm(f"Accept this loss for {counted(len(resorts), 'shard')} of index `{index}`?", yes=yes)
+    question = f"Accept this loss for {counted(len(resorts), 'shard')} of index `{index}`?"
+    console.confirm_name(question, index, yes=yes)
     await accept_data_loss(cluster, resorts)
 
 
@@ -321,7 +381,7 @@ def _document(outcome: Outcome, found: Verification | None) -> dict[str, Any]:
 
 def _show_repair(console: Console, outcome: Outcome, found: Verification | None) -> None:
     if outcome.result is None:
-        console.print("no replica had to be mended")
+        console.print("no replica was mended" if outcome.refusals else "no replica had to be mended")
     else:
         result = outcome.result.json()
         console.print(
@@ -353,3 +413,5 @@ def _raise_what_is_left(outcome: Outcome, found: Verification | None, lost: dict
             f"{counted(len(outcome.result.unfinished), 'replica')} could not be mended: {step.error}",
             hint="run `miroir repair` again",
         )
+    if found is not None:
+        _raise_what_was_skipped(found, again="miroir repair")

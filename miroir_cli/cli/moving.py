@@ -1,15 +1,13 @@
-"""Plans, runs and what became of them, as `miroir node` and `miroir rebalance` show them, and the options that both
-have."""
+"""Plans, runs and what became of them, as `miroir node` and `miroir rebalance` show them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from miroir_cli.cli.console import Next
 from miroir_cli.cli.progress import amount
 from miroir_cli.cli.runs import GO_ON
 from miroir_cli.cli.table import Column, counted, spoken
@@ -23,25 +21,17 @@ if TYPE_CHECKING:
     from miroir_cli.migration.rebalance import Outcome
     from miroir_cli.migration.run import RunOptions, RunProgress, RunResult
 
-ParallelOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Shards that move at the same time.")]
-RateOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many documents a second.")]
-RetryOption = Annotated[
-    float, typer.Option("--retry-for", min=0, metavar="SECONDS", help="How long to try again with a node in trouble.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
 RETRY_FOR = 60.0
 MOVE_COLUMNS = (
-    Column(name="index"),
-    Column(name="from", keep=True),
-    Column(name="to", keep=True),
+    Column(name="index", name_like=True, least=16),
+    Column(name="from", name_like=True, least=16),
+    Column(name="to", name_like=True, least=16),
     Column(name="shards", right=True, keep=True),
-    Column(name="numbers"),
+    Column(name="numbers", optional=True),
 )
 MOST_NUMBERS = 12
 NODE_COLUMNS = (
-    Column(name="node"),
+    Column(name="node", name_like=True),
     Column(name="shards", right=True, keep=True),
     Column(name="documents", right=True, keep=True),
 )
@@ -206,9 +196,20 @@ def outcome_document(outcome: Outcome, more: Mapping[str, Any] | None = None) ->
     return document
 
 
-def finish(console: Console, outcome: Outcome, pace: Pace, *, more: Mapping[str, Any] | None = None) -> None:
-    """Print what became of a run, and raise when something of it is left."""
-    console.show(outcome_document(outcome, more), lambda: _show_outcome(console, outcome))
+def finish(
+    console: Console,
+    outcome: Outcome,
+    pace: Pace,
+    *,
+    more: Mapping[str, Any] | None = None,
+    next: Sequence[Next] = (),
+) -> None:
+    """Print what became of a run, and raise when something of it is left. `next` are the steps when nothing is."""
+    if outcome.result is not None and outcome.result.unfinished:
+        next = [Next(command="miroir rebalance run", purpose="to go on with it")]
+    elif outcome.refusals:
+        next = [Next(command="miroir rebalance plan", purpose="to see what is left")]
+    console.show(outcome_document(outcome, more), lambda: _show_outcome(console, outcome), next=next)
     if outcome.result is not None:
         _raise_what_is_left(outcome.result, pace)
     if outcome.refusals:

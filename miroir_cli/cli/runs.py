@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from miroir_cli.cli.console import Next
+from miroir_cli.cli.prose import terminal_width
 from miroir_cli.cli.table import Column, clock_time, counted
 from miroir_cli.migration.step import describe_shards
+from miroir_cli.store.journal import Process
+from miroir_cli.store.processes import called
 
 if TYPE_CHECKING:
     from miroir_cli.cli.console import Console
@@ -18,24 +22,29 @@ MOST_STEPS: Final = 20
 STEP_COLUMNS = (
     Column(name="step", right=True, keep=True),
     Column(name="state", keep=True),
-    Column(name="index"),
+    Column(name="index", name_like=True, least=12),
     Column(name="shard", right=True, keep=True),
-    Column(name="from", keep=True),
-    Column(name="to", keep=True),
-    Column(name="copied", right=True, keep=True),
+    Column(name="from", name_like=True, least=12),
+    Column(name="to", name_like=True, least=12),
+    Column(name="copied", right=True, keep=True, optional=True),
     Column(name="of", right=True, keep=True, optional=True),
 )
 DIFFERENCE_COLUMNS = (
-    Column(name="index"),
+    Column(name="index", name_like=True, least=12),
     Column(name="shard", right=True, keep=True),
-    Column(name="node", keep=True),
-    Column(name="against", keep=True, optional=True),
+    Column(name="node", name_like=True, least=12),
     Column(name="missing", right=True, keep=True),
     Column(name="extra", right=True, keep=True),
     Column(name="different", right=True, keep=True),
-    Column(name="keys"),
+    Column(name="against", name_like=True, least=12, optional=True),
+    Column(name="keys", optional=True, least=16),
 )
 MOST_KEYS: Final = 5
+
+
+def process_of(found: Mapping[str, Any]) -> str:
+    """The process of a run, or of a line of its journal, in words."""
+    return called(Process(host=found["host"], pid=found["pid"]))
 
 
 def show_run(console: Console, found: Mapping[str, Any]) -> None:
@@ -50,8 +59,15 @@ def show_run(console: Console, found: Mapping[str, Any]) -> None:
     if left:
         console.print(f"{counted(left, 'replica')} that left {'is' if left == 1 else 'are'} still to be deleted")
     show_errors(console, found["steps"])
-    if not found["alive"] and found["finished_at"] is None:
-        console.say(f"hint: {GO_ON}")
+
+
+def next_of(found: Mapping[str, Any]) -> list[Next]:
+    """The step that a run waits for: one that nobody goes on with, or that was told to pause."""
+    if found["finished_at"] is not None:
+        return []
+    if not found["alive"]:
+        return [Next(command="miroir rebalance run", purpose="to go on with it")]
+    return [Next(command="miroir rebalance resume", purpose="to let it go on")] if found["wanted"] == "pause" else []
 
 
 def run_state(found: Mapping[str, Any]) -> str:
@@ -95,7 +111,8 @@ def show_steps(console: Console, steps: Sequence[Mapping[str, Any]]) -> None:
         shown.sort(key=lambda step: step["state"] == "done" and not step["error"])
         shown = sorted(shown[:MOST_STEPS], key=lambda step: step["number"])
     rows = [_step_row(step) for step in shown]
-    used = [position for position in range(len(STEP_COLUMNS)) if any(row[position] is not None for row in rows)]
+    whole = terminal_width() is None  # a pipe always has the same columns
+    used = [each for each in range(len(STEP_COLUMNS)) if whole or any(row[each] is not None for row in rows)]
     console.table([STEP_COLUMNS[each] for each in used], [[row[each] for each in used] for row in rows])
     _and_more(console, len(steps) - len(shown))
 
@@ -118,7 +135,7 @@ def _difference_row(each: Mapping[str, Any]) -> tuple[Any, ...]:
     kinds = [each["missing"], each["extra"], each["different"]]
     keys = sorted(key for kind in kinds for key in kind)
     shown = ", ".join(keys[:MOST_KEYS]) + (f" and {len(keys) - MOST_KEYS:,} more" if len(keys) > MOST_KEYS else "")
-    return (each["index"], str(each["shard"]), each["node"], each["reference"], *map(len, kinds), shown)
+    return (each["index"], str(each["shard"]), each["node"], *map(len, kinds), each["reference"], shown)
 
 
 def _and_more(console: Console, count: int) -> None:

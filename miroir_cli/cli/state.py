@@ -1,4 +1,4 @@
-"""`miroir state`: the file that says what the cluster is, for the day that it is lost."""
+"""`miroir state`: what says what the cluster is, for the day that it is lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.console import Console, Next, run
+from miroir_cli.cli.options import DryRun, Yes
 from miroir_cli.cli.table import Column, counted
 from miroir_cli.errors import PartialError
 from miroir_cli.model import ReplicaState, shards_named
@@ -17,12 +18,22 @@ if TYPE_CHECKING:
     from miroir_cli.replication.rebuild import Recovery
     from miroir_cli.store.records import RebuiltIndex
 
+GROUP = """
+Bring back a lost state.
+
+The state (the file `.miroir/state.db` beside the topology file, or Redis) says what the cluster is: its indexes, and
+which node has which shard in sync. Every node keeps a copy, so that a lost one can be made anew.
+
+Examples:
+  miroir state recover --dry-run
+"""
+
 app = typer.Typer()
-state = typer.Typer(no_args_is_help=True, help="Bring back the state file.")
+state = typer.Typer(no_args_is_help=True, help=GROUP)
 app.add_typer(state, name="state")
 
 COLUMNS = (
-    Column(name="index"),
+    Column(name="index", name_like=True),
     Column(name="shards", right=True, keep=True),
     Column(name="in sync", right=True, keep=True),
     Column(name="stale", right=True, keep=True),
@@ -43,13 +54,19 @@ def recover(
             help="Go on without a node that does not answer: what only it has is given up. May be repeated.",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Build a lost, damaged or outdated state file anew from the copies that all nodes keep.
+    """Build the state file anew from the copies that nodes keep.
 
-    One replica of each shard begins as in sync, the others as stale until `miroir repair` has compared them. The old
-    file is kept under another name.
+    For a state file, or a state in Redis, that is lost, damaged or older than what the nodes know. One replica of each
+    shard begins as in sync, the others as stale until `miroir repair` has compared them. The old state is kept under
+    another name.
+
+    Examples:
+      miroir state recover --dry-run
+      miroir state recover
+      miroir state recover --accept-loss n3 --yes      # n3 will not come back
     """
 
     async def command(console: Console) -> None:
@@ -64,13 +81,13 @@ def recover(
                 return
             if not yes:
                 tell_plan(console, planned)
-                console.confirm("Build the state file anew from this?", yes=False)
+                ask(console, planned)
             done = await recover_state(site, accept_loss=losses)
         show(console, done)
         if done.election.uncovered:
             raise PartialError(uncovered_line(done), hint="run `miroir status` to see what is left of them")
 
-    run(ctx, command, when_interrupted="run the same command again: the old file or the whole new one is in its place")
+    run(ctx, command, when_interrupted="run the same command again: the old state or the whole new one is in its place")
 
 
 def tell_plan(console: Console, planned: Recovery) -> None:
@@ -78,13 +95,32 @@ def tell_plan(console: Console, planned: Recovery) -> None:
     console.say(
         f"{planned.reason}; {counted(len(planned.election.state.indexes), 'index', 'indexes')} can be recovered"
     )
+    if console.interactive:
+        with console.aside():
+            render(console, planned)
     for note in notes(planned):
         console.say(f"note: {note}")
 
 
+def ask(console: Console, planned: Recovery) -> None:
+    """The question; what only nodes or shards knew that are given up is lost, so that then the name is asked for."""
+    question = "Build the state anew from this?"
+    if planned.accepted or planned.election.uncovered:
+        name = str(planned.election.state.cluster.name)
+        console.confirm_name(f"{question} What only others knew is lost.", name, yes=False)
+    else:
+        console.confirm(question, yes=False)
+
+
 def show(console: Console, recovery: Recovery) -> None:
     """The result, or what it would be."""
-    console.show(document(recovery), lambda: render(console, recovery))
+    behind = any(
+        replica.state is not ReplicaState.SERVING
+        for found in recovery.election.state.indexes
+        for replica in found.replicas
+    )
+    mend = Next(command="miroir repair", purpose="to compare the copies and bring them up to date")
+    console.show(document(recovery), lambda: render(console, recovery), next=[mend] if behind and recovery.done else ())
     for note in notes(recovery):
         console.say(f"note: {note}")
 
@@ -96,7 +132,7 @@ def render(console: Console, recovery: Recovery) -> None:
         f"{done} the state of cluster `{state.cluster.name}` at epoch {state.cluster.epoch}: {recovery.reason}"
     )
     if recovery.aside is not None:
-        console.print(f"the old file is now `{recovery.aside}`")
+        console.print(f"the old state is now `{recovery.aside}`")
     if state.indexes:
         console.table(COLUMNS, [row(recovery, found) for found in state.indexes])
 
@@ -122,7 +158,7 @@ def document(recovery: Recovery) -> dict[str, Any]:
         "recovered": recovery.done,
         "reason": recovery.reason,
         "cluster": {"name": election.state.cluster.name, "epoch": election.state.cluster.epoch},
-        "old_file": str(recovery.aside) if recovery.aside is not None else None,
+        "old_file": recovery.aside,
         "nodes": [
             {
                 "name": holding.node,
@@ -133,6 +169,7 @@ def document(recovery: Recovery) -> dict[str, Any]:
         ]
         + [{"name": name, "state": "lost", "epoch": None} for name in recovery.accepted],
         "indexes": [_index_document(recovery, found) for found in election.state.indexes],
+        "aliases": [alias.json() for alias in election.state.aliases],
         "deleted": sorted(election.state.deleted),
         "unknown": [{"uid": uid, "nodes": list(nodes)} for uid, nodes in election.unknown.items()],
         "tasks_in_queues": recovery.waiting,
@@ -172,10 +209,12 @@ def notes(recovery: Recovery) -> Iterator[str]:
         )
     for uid in election.vanished:
         yield f"index `{uid}` is on no node any more and counts as deleted"
+    for name in election.dangling:
+        yield f"alias `{name}` stands for no index any more, and is not recovered"
     if recovery.waiting and not recovery.done:
         yield f"{counted(recovery.waiting, 'task')} in the nodes' queues will be waited for"
     if election.state.indexes:
         yield "imports that were under way begin anew; a write whose outcome was not told may or may not be stored"
         yield "a change of settings that was under way may be on some nodes only: make it again"
     if any(replica.state is not ReplicaState.SERVING for found in election.state.indexes for replica in found.replicas):
-        yield "run `miroir repair`: until then one node alone has the last word on each shard"
+        yield "until `miroir repair` has compared them, one node alone has the last word on each shard"

@@ -40,6 +40,13 @@ class EngineChoice(StrEnum):
     EMBEDDED = "embedded"
 
 
+class StateChoice(StrEnum):
+    """What `--state` takes."""
+
+    SQLITE = "sqlite"
+    REDIS = "redis"
+
+
 class EngineKind(StrEnum):
     """What a local node runs, spelled as it calls itself in `/version`."""
 

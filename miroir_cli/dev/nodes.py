@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from miroir_cli.dev.engines import Engine, EngineChoice, EngineKind, find_engine
-from miroir_cli.dev.process import port_in_use, port_owner, send, spawn
+from miroir_cli.dev.process import POLL, end, port_in_use, port_owner, send, spawn
 from miroir_cli.dev.register import LocalDirectory, LocalNode, Register
 from miroir_cli.errors import MiroirError, NodeUnavailable, Refused, UsageError
 from miroir_cli.model import Node, NodeName
@@ -25,9 +25,6 @@ from miroir_cli.node.client import NodeClient
 FIRST_PORT = 7701
 LAST_PORT = 65535
 START_TIMEOUT = 60.0
-TERMINATE_TIMEOUT = 10.0
-KILL_TIMEOUT = 5.0
-POLL = 0.05
 
 Say = Callable[[str], None]
 
@@ -109,7 +106,7 @@ async def up(
                 directory.save(now)
             await _all_answer(started, directory, within=within, say=say)
         except BaseException:
-            await asyncio.to_thread(_stop, started)
+            await asyncio.to_thread(end, started)
             directory.save(register)
             raise
         reports = await status(topology)
@@ -125,7 +122,7 @@ async def down(topology: Path) -> tuple[NodeReport, ...]:
     with directory.locked():
         register = directory.load()
         before = await status(topology)
-        killed = await asyncio.to_thread(_stop, register.nodes)
+        killed = await asyncio.to_thread(end, register.nodes)
         directory.save(Register(nodes=tuple(replace(node, process=None) for node in register.nodes)))
     return tuple(
         replace(report, state="killed" if report.name in killed else "stopped", pid=None, version=None)
@@ -239,26 +236,6 @@ async def _answers(node: LocalNode, directory: LocalDirectory, *, within: float,
     for line in [f"the end of {log}:", *(f"  {line}" for line in lines)] if lines else ():
         say(line)
     raise NodeUnavailable(message, node=node.name, sent=False, hint=f"the whole log is `{log}`")
-
-
-def _stop(nodes: Iterable[LocalNode]) -> frozenset[str]:
-    """End these nodes; the names of those that only SIGKILL could end."""
-    left = [node for node in nodes if node.process is not None and send(node.process, signal.SIGTERM)]
-    left = _wait_for_end(left, TERMINATE_TIMEOUT)
-    stubborn = frozenset(node.name for node in left if node.process is not None and send(node.process, signal.SIGKILL))
-    left = _wait_for_end(left, KILL_TIMEOUT)
-    if left:
-        named = ", ".join(f"`{node.name}` (pid {node.process.pid})" for node in left if node.process is not None)
-        raise MiroirError(f"{named} did not end within {KILL_TIMEOUT:g} s of SIGKILL")
-    return stubborn
-
-
-def _wait_for_end(nodes: list[LocalNode], timeout: float) -> list[LocalNode]:
-    """The nodes that still run after at most `within` seconds."""
-    deadline = time.monotonic() + timeout
-    while (left := [node for node in nodes if node.runs]) and time.monotonic() < deadline:
-        time.sleep(POLL)
-    return left
 
 
 def _client(node: LocalNode) -> NodeClient:

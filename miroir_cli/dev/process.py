@@ -11,12 +11,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from miroir_cli.errors import MiroirError
 
 LOOPBACK = "127.0.0.1"
+
+TERMINATE_TIMEOUT = 10.0
+KILL_TIMEOUT = 5.0
+POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +100,40 @@ def send(process: Process, number: signal.Signals) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+class Local(Protocol):
+    """Something that runs in a process of its own here, or has run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def process(self) -> Process | None: ...
+    @property
+    def runs(self) -> bool: ...
+
+
+def end(processes: Iterable[Local]) -> frozenset[str]:
+    """End these, with SIGTERM and after ten seconds with SIGKILL; the names of those that only that could end. Blocks.
+
+    Raises `MiroirError` when one outlives it.
+    """
+    left = [each for each in processes if each.process is not None and send(each.process, signal.SIGTERM)]
+    left = _wait_for_end(left, TERMINATE_TIMEOUT)
+    stubborn = frozenset(each.name for each in left if each.process is not None and send(each.process, signal.SIGKILL))
+    left = _wait_for_end(left, KILL_TIMEOUT)
+    if left:
+        named = ", ".join(f"`{each.name}` (pid {each.process.pid})" for each in left if each.process is not None)
+        raise MiroirError(f"{named} did not end within {KILL_TIMEOUT:g} s of SIGKILL")
+    return stubborn
+
+
+def _wait_for_end(processes: list[Local], timeout: float) -> list[Local]:
+    """Those that still run after at most `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while (left := [each for each in processes if each.runs]) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    return left
 
 
 def _reap(pid: int) -> None:

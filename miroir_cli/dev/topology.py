@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from miroir_cli.errors import MiroirError
 from miroir_cli.model import Node, NodeName
 from miroir_cli.topology.file import load_topology, render_topology
+from miroir_cli.topology.finding import DEFAULT_STATE
 
 if TYPE_CHECKING:
     from miroir_cli.dev.nodes import NodeReport
@@ -23,8 +24,9 @@ class TopologyNote:
     said: str
 
 
-def write_topology(path: Path, nodes: Sequence[NodeReport]) -> TopologyNote:
+def write_topology(path: Path, nodes: Sequence[NodeReport], *, state_url: str | None = None) -> TopologyNote:
     """Write a topology file that names these local nodes, two copies of everything when there are several.
+    `state_url`: the Redis that has the state; None: a file has it.
 
     A file that is there stays as it is; the note says which nodes it does not name.
     """
@@ -33,6 +35,7 @@ def write_topology(path: Path, nodes: Sequence[NodeReport]) -> TopologyNote:
         name="dev",
         nodes=tuple(Node(name=NodeName(node.name), url=node.url) for node in nodes),
         replicas=replicas,
+        state_url=state_url or DEFAULT_STATE,
     )
     try:
         with path.open("x", encoding="utf-8") as file:
@@ -40,7 +43,8 @@ def write_topology(path: Path, nodes: Sequence[NodeReport]) -> TopologyNote:
     except FileExistsError:
         return TopologyNote(written=False, said=_compare(path, nodes))
     copies = "2 replicas" if replicas == 2 else "1 replica"
-    return TopologyNote(written=True, said=f"wrote `{path}`: {len(nodes)} nodes, {copies} of each shard")
+    count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    return TopologyNote(written=True, said=f"wrote `{path}`: {count}, {copies} of each shard")
 
 
 def _compare(path: Path, nodes: Sequence[NodeReport]) -> str:

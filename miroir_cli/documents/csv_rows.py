@@ -69,16 +69,25 @@ class Column:
 
 
 def read_csv(
-    stream: Stream, *, name: str, delimiter: str, primary_key: str, position: int, stop: int | None, block: int
+    stream: Stream,
+    *,
+    name: str,
+    delimiter: str,
+    primary_key: str | None,
+    position: int,
+    stop: int | None,
+    block: int,
+    any_type: bool = False,
 ) -> Iterator[Chunk]:
     """Chunks of rows, each a line of JSON, of at least `block` bytes.
 
-    Raises SourceInvalid and the like for a header that cannot be used.
+    Raises SourceInvalid and the like for a header that cannot be used: it must have the primary key, if that is given,
+    and no column of an unknown type, unless `any_type`: then the colon is part of the name, as Meilisearch has it.
     """
     csv.field_size_limit(LONGEST)
     rows = csv.reader(_text_lines(stream, block), delimiter=delimiter)
     try:
-        columns = _columns(next(rows, []), name=name, primary_key=primary_key)
+        columns = _columns(next(rows, []), name=name, primary_key=primary_key, any_type=any_type)
     except csv.Error as error:
         raise SourceInvalid(f"`{name}`, line 1: {error}") from None
     lines: list[bytes] = []
@@ -127,15 +136,15 @@ def _chunk(lines: Sequence[bytes], numbers: Sequence[int], end: int, rejects: Se
     )
 
 
-def _columns(header: Sequence[str], *, name: str, primary_key: str) -> list[Column]:
-    columns = [_column(cell, name=name) for cell in header]
+def _columns(header: Sequence[str], *, name: str, primary_key: str | None, any_type: bool) -> list[Column]:
+    columns = [_column(cell, name=name, any_type=any_type) for cell in header]
     names = [column.name for column in columns]
     reserved = next((column for column in names if column.startswith(RESERVED_PREFIX)), None)
     if reserved is not None:
         raise ReservedField(
             f"`{name}`: the column `{reserved}` is reserved, no name may begin with `{RESERVED_PREFIX}`"
         )
-    if primary_key not in names:
+    if primary_key is not None and primary_key not in names:
         shown = ", ".join(f"`{column}`" for column in names[:12])
         raise PrimaryKeyRequired(
             f"`{name}` has no column `{primary_key}`, the index's primary key; its columns are {shown}",
@@ -144,9 +153,9 @@ def _columns(header: Sequence[str], *, name: str, primary_key: str) -> list[Colu
     return columns
 
 
-def _column(cell: str, *, name: str) -> Column:
+def _column(cell: str, *, name: str, any_type: bool) -> Column:
     column, colon, kind = cell.rpartition(":")
-    if not colon:
+    if not colon or (any_type and kind not in TYPES):
         return Column(name=cell, read=_text)
     if kind not in TYPES:
         raise SourceInvalid(
@@ -190,3 +199,32 @@ def _text_lines(stream: Stream, block: int) -> Iterator[str]:
             raise csv.Error(f"a line is longer than {LONGEST // 1000000} MB")
     if rest:
         yield rest.decode(errors="surrogateescape")
+
+
+def explain_csv(body: bytes, delimiter: str) -> str | None:
+    """What is wrong with the first bad record of a CSV text, in the words of Meilisearch; None when it has no words."""
+    lines = [line.decode(errors="surrogateescape") for line in body.removeprefix(BYTE_ORDER_MARK).splitlines(True)]
+    rows = csv.reader(lines, delimiter=delimiter)
+    columns = [_column(cell, name="", any_type=True) for cell in next(rows, [])]
+    number, before = 0, rows.line_num
+    for row in rows:
+        if not row:
+            continue
+        start, before = before, rows.line_num  # empty lines before a record are counted as its own
+        number += 1
+        if len(row) != len(columns):
+            place = sum(len(line.encode(errors="surrogateescape")) for line in lines[:start])
+            return (
+                f"CSV error: record {number} (line: {start + 1}, byte: {place}): found record with {len(row)} fields, "
+                f"but the previous record has {len(columns)} fields"
+            )
+        for column, cell in zip(columns, row, strict=True):
+            try:
+                column.read(cell)
+            except _Mistyped:
+                shown = msgspec.json.encode(cell.encode(errors="replace").decode()).decode()
+                if column.read is _number:
+                    return f"Error parsing number {shown} at line {number}: invalid float literal"
+                reason = "provided string was not `true` or `false`"
+                return f"Error parsing boolean {shown} at line {number}: {reason}"
+    return None

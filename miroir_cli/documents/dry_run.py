@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from miroir_cli.documents.batches import FIRST_SIZE, Cutter
 from miroir_cli.documents.load import ImportOptions, open_cutter
 from miroir_cli.documents.rejects import RejectsFile
-from miroir_cli.model import NodeName, ShardId
+from miroir_cli.model import IndexMap, NodeName, Replica, ReplicaState, ShardId
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
+    from miroir_cli.indexes.catalog import CreationPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,19 @@ class Routing:
         }
 
 
-async def route_documents(cluster: Cluster, uid: str, sources: Sequence[str], *, options: ImportOptions) -> Routing:
-    """Read and route the sources of an import; the rejects file is written as the import would."""
-    found = await cluster.reload(uid)
+async def route_documents(
+    cluster: Cluster,
+    uid: str,
+    sources: Sequence[str],
+    *,
+    options: ImportOptions,
+    planned: CreationPlan | None = None,
+) -> Routing:
+    """Read and route the sources of an import; the rejects file is written as the import would.
+
+    `planned`: of an index that is still to be made.
+    """
+    found = _as_planned(planned) if planned is not None else await cluster.reload(uid)
     cutter = await open_cutter(found.index, sources, options)
     rejects = RejectsFile(options.rejects, [source.name for source in cutter.inputs])
     try:
@@ -59,6 +70,15 @@ async def route_documents(cluster: Cluster, uid: str, sources: Sequence[str], *,
         nodes=dict(nodes),
         reasons=tuple(rejects.first),
     )
+
+
+def _as_planned(planned: CreationPlan) -> IndexMap:
+    replicas = tuple(
+        Replica(shard=shard, node=node, state=ReplicaState.SERVING, since=0)
+        for shard, nodes in planned.placement.items()
+        for node in sorted(nodes)
+    )
+    return IndexMap(epoch=0, index=planned.index, replicas=replicas)
 
 
 def _count(cutter: Cutter, rejects: RejectsFile) -> tuple[Counter[ShardId], int]:

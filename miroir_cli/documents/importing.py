@@ -23,7 +23,6 @@ from miroir_cli.documents.sending import RefusedDocument, Sender
 from miroir_cli.errors import NodeUnavailable
 from miroir_cli.model import Index, IntentState, NodeName, ShardId
 from miroir_cli.replication.settle import Settled, settle
-from miroir_cli.store.locks import is_alive
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -183,7 +182,10 @@ class Import:
             await asyncio.sleep(POLL_FIRST)
 
     async def _is_switching(self) -> bool:
-        return any(map(is_alive, await self.cluster.store.switching(self.index.uid)))
+        for process in await self.cluster.store.switching(self.index.uid):
+            if await self.cluster.locks.lives(process):
+                return True
+        return False
 
     async def _batch_taken(self, record: BatchRecord, refused: list[RefusedDocument]) -> None:
         """A batch is in the queues, but for the documents that no node takes."""

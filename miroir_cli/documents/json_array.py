@@ -71,14 +71,20 @@ class _Window:
                 return b""
 
 
-def read_json(stream: Stream, *, position: int, stop: int | None, block: int) -> Iterator[Chunk]:
-    """Chunks of elements, of at least `block` bytes. A position other than 0 is the end of an element in an array."""
+def read_json(
+    stream: Stream, *, position: int, stop: int | None, block: int, sequence: bool = False
+) -> Iterator[Chunk]:
+    """Chunks of elements, of at least `block` bytes. A position other than 0 is the end of an element in an array.
+
+    `sequence`: the elements follow each other without an array around them, wherever lines break.
+    """
     window = _Window(stream, position, 1 + _skip(stream, position), block)
     lines: list[bytes] = []
     numbers: list[int] = []
     size = 0
     try:
-        for number, element in _elements(window, within=position > 0):
+        elements = _sequence(window) if sequence else _elements(window, within=position > 0)
+        for number, element in elements:
             lines.append(element + b"\n")
             numbers.append(number)
             size += len(element)
@@ -134,6 +140,12 @@ def _elements(window: _Window, *, within: bool) -> Iterator[tuple[int, bytes]]:
         first = False
     window.move(window.place + 1)
     _expect_end(window)
+
+
+def _sequence(window: _Window) -> Iterator[tuple[int, bytes]]:
+    """The same for elements without an array, with only space between them if any."""
+    while window.next_byte():
+        yield _take_element(window)
 
 
 def _expect_end(window: _Window) -> None:

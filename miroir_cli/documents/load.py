@@ -14,7 +14,7 @@ from miroir_cli.documents.formats import BLOCK
 from miroir_cli.documents.importing import Import, ImportProgress
 from miroir_cli.documents.journal import Journal
 from miroir_cli.documents.route import Router
-from miroir_cli.documents.sources import find_inputs
+from miroir_cli.documents.sources import Input, find_inputs
 from miroir_cli.errors import Interrupted, MiroirError, UsageError
 from miroir_cli.model import ReplicaState
 from miroir_cli.store.locks import import_file
@@ -79,12 +79,12 @@ class ImportSummary:
 async def import_documents(
     cluster: Cluster,
     uid: str,
-    sources: Sequence[str],
+    sources: Sequence[str | Input],
     *,
     options: ImportOptions,
     report: Callable[[ImportProgress], None] = lambda progress: None,
 ) -> ImportSummary:
-    """Import files, globs or `-` into an index, and wait until every in-sync replica has all of it.
+    """Import files, globs, `-` or inputs found already, and wait until every in-sync replica has all of it.
 
     An interruption finishes the batch in hand and raises `Interrupted`; a failure that may pass raises its
     TemporaryError. In both cases the same call goes on where this one stopped.
@@ -123,11 +123,13 @@ async def import_documents(
         await asyncio.to_thread(cutter.close)
 
 
-async def open_cutter(index: Index, sources: Sequence[str], options: ImportOptions) -> Cutter:
+async def open_cutter(index: Index, sources: Sequence[str | Input], options: ImportOptions) -> Cutter:
     """The sources of an import, found, readable and of a known format, ready to be cut for an index."""
     if options.primary_key not in (None, index.primary_key):
         raise UsageError(f"index `{index.uid}` has the primary key `{index.primary_key}`, not `{options.primary_key}`")
-    inputs = await asyncio.to_thread(find_inputs, sources)
+    found = [source for source in sources if isinstance(source, Input)]
+    named = [source for source in sources if isinstance(source, str)]
+    inputs = [*found, *await asyncio.to_thread(find_inputs, named)]
     block = min(BLOCK, options.batch_bytes or BLOCK)
     cutter = Cutter(inputs, router_for(index), format=options.format, delimiter=options.delimiter, block=block)
     try:

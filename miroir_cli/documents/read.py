@@ -27,7 +27,8 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where a document lives, whether it exists or not: its shard and that shard's nodes by state."""
+    """Where a document lives, whether it exists or not: its shard and that shard's nodes by state. `index` is the
+    index's own name."""
 
     index: str
     id: str
@@ -38,12 +39,12 @@ class Location:
 
 async def locate_document(cluster: Cluster, uid: str, id: str) -> Location:
     """The shard of a primary key and its replicas. Asks no node."""
-    found = await cluster.reload(uid)
+    found = await cluster.reload_named(uid)
     shard = _shard_of(found, id)
     replicas = [replica for replica in found.replicas if replica.shard == shard]
     in_sync = found.in_sync()[shard]
     return Location(
-        index=uid,
+        index=found.index.uid,
         id=id,
         shard=shard,
         in_sync=in_sync,
@@ -51,8 +52,10 @@ async def locate_document(cluster: Cluster, uid: str, id: str) -> Location:
     )
 
 
-async def get_document(cluster: Cluster, uid: str, id: str, *, fields: Sequence[str] | None = None) -> dict[str, Any]:
-    """The document, without what is miroir's own.
+async def get_document(
+    cluster: Cluster, uid: str, id: str, *, fields: Sequence[str] | None = None, vectors: bool = False
+) -> dict[str, Any]:
+    """The document, without what is miroir's own; with its `vectors` if they are wanted. `uid` may be an alias.
 
     Raises `DocumentNotFound`, and `ShardUnavailable` when no in-sync replica of its shard answers.
     """
@@ -60,20 +63,28 @@ async def get_document(cluster: Cluster, uid: str, id: str, *, fields: Sequence[
         if name.startswith(RESERVED_PREFIX):
             raise ReservedField(f"`{name}` is miroir's own field")
     for _ in range(ATTEMPTS):
-        found = await cluster.map(uid)
+        found = await cluster.named(uid)
         shard = _shard_of(found, id)
-        node, document = await _ask(cluster, found, shard, id, fields)
+        try:
+            node, document = await _ask(cluster, found, shard, id, fields, vectors)
+        except (NodeRefusal, ShardUnavailable):
+            if (await cluster.reload_named(uid)).index == found.index:
+                raise
+            continue
         if await cluster.still_valid(found, {node: (shard,)}):
             if document is None:
-                raise DocumentNotFound(f"document `{id}` not found in index `{uid}`")
+                raise DocumentNotFound(
+                    f"document `{id}` not found in index `{uid}`",
+                    hint=f"`miroir browse {uid}` lists those that there are",
+                )
             document.pop(SHARD_FIELD, None)
             return document
-        await cluster.reload(uid)
+        await cluster.reload_named(uid)
     raise ShardUnavailable(f"the replicas of index `{uid}` keep changing", hint="try again")
 
 
 async def _ask(
-    cluster: Cluster, found: IndexMap, shard: ShardId, id: str, fields: Sequence[str] | None
+    cluster: Cluster, found: IndexMap, shard: ShardId, id: str, fields: Sequence[str] | None, vectors: bool
 ) -> tuple[NodeName, dict[str, Any] | None]:
     """Who answered, and the document; None when there is no such document."""
     reasons: list[str] = []
@@ -82,7 +93,9 @@ async def _ask(
     for name in nodes[first:] + nodes[:first]:
         try:
             names = None if fields is None else list(fields)
-            return name, await cluster.fleet[name].get_document(found.index.uid, id, fields=names)
+            return name, await cluster.fleet[name].get_document(
+                found.index.stored_as, id, fields=names, vectors=vectors
+            )
         except NodeRefusal as error:
             if error.node_code == "document_not_found":
                 return name, None

@@ -22,9 +22,19 @@ KEY_TEXT: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_KEY}}}", re.ASCII)
 """A primary key as text: what a string must match, and what every accepted integer looks like."""
 
 DEEPEST: Final = 127
-"""Levels of nesting that serde_json follows."""
+"""Levels of nesting that serde_json follows in a field's value."""
+
+LONGEST_NUMBER: Final = 310
+"""Digits, with the sign: any number with more is out of range."""
+
+_GLANCE: Final = bytes.maketrans(b"123456789E{", b"000000000e[")
+_LARGE: Final = (b"0e000", b"0e+000", b"0" * 209)
+"""Of a number that is out of range one of these is left when all digits are zeros: with an exponent of two digits it
+has more than two hundred others."""
 
 RUST_FLOAT: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+OUT_OF_RANGE: Final = "a number is out of range"
+TOO_DEEP: Final = f"nested deeper than {DEEPEST} levels"
 _EXPECTED_KEY = "an integer, or a string of letters, digits, `-` and `_` shorter than 512 bytes"
 
 
@@ -39,8 +49,14 @@ def parse_pairs(line: bytes) -> Any:
     return json.loads(
         line,
         object_pairs_hook=Pairs,
-        parse_int=lambda digits: -0.0 if digits == "-0" else int(digits),
+        parse_int=_integer,
     )
+
+
+def _integer(digits: str) -> int | float:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(OUT_OF_RANGE)
+    return -0.0 if digits == "-0" else int(digits)
 
 
 def key_refused(primary_key: str, key: object) -> str | None:
@@ -110,19 +126,22 @@ def _embeddings_refused(embeddings: object, dimensions: int | None) -> str | Non
 
 
 def thoroughly_refused(line: bytes) -> str | None:
-    """What a node refuses and the fast path does not look for: numbers out of range and very deep nesting.
-
-    Asked after a task failed, to name the line that probably caused it.
-    """
+    """What a node refuses and the fast path does not look for: numbers out of range and very deep nesting."""
     try:
         document = msgspec.json.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return str(error)
+    except RecursionError:
+        return TOO_DEEP
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return OUT_OF_RANGE if "out of range" in str(error) else str(error)
     if _out_of_range(document):
-        return "a number is out of range"
-    if _depth(document) > DEEPEST:
-        return f"nested deeper than {DEEPEST} levels"
-    return None
+        return OUT_OF_RANGE
+    return TOO_DEEP if _depth(document) > DEEPEST + 1 else None
+
+
+def suspicious(line: bytes) -> bool:
+    """Whether a document may be one that is `thoroughly_refused`: found by a glance, and wrong at times."""
+    seen = line.translate(_GLANCE)
+    return seen.count(b"[") > DEEPEST + 1 or any(each in seen for each in _LARGE)
 
 
 def _out_of_range(value: object) -> bool:

@@ -154,7 +154,8 @@ class Router:
     ) -> None:
         self.primary_key = primary_key
         self.shards = shards
-        self._embedders = embedders or {}
+        self.geo = geo
+        self.embedders = embedders or {}
         self._unusual = UNUSUAL_NAME.search(primary_key) is not None
         self._keys: list[object] = []
         self._encode = msgspec.json.Encoder().encode
@@ -170,7 +171,7 @@ class Router:
             name = {"name": self.primary_key} if key_required else {"name": self.primary_key, **optional}
             fields.insert(0, ("key", Key, msgspec.field(**name)))
         document = msgspec.defstruct("Document", fields, gc=False)
-        found, embedders = self._keys.append, self._embedders
+        found, embedders = self._keys.append, self.embedders
         key, vectors, place = Key(), Vectors(), Geo()
 
         def see(kind: type, value: Any) -> Any:
@@ -225,7 +226,7 @@ class Router:
             return True
         if b"\\" in data and data.rfind(b"\\u00") >= 0 and HIDDEN.search(data):
             return False
-        return data.isascii() or _is_utf8(data)
+        return data.isascii() or is_utf8(data)
 
     def _examine(self, line: bytes, number: int, into: Batch) -> bytes | None:
         """The text of the key of one line of a doubtful chunk; None, with a reject if there is a line, without one."""
@@ -233,7 +234,7 @@ class Router:
         if not line or line.isspace():
             return None
         try:
-            if not (line.isascii() or _is_utf8(line)):
+            if not (line.isascii() or is_utf8(line)):
                 raise _Refused("not valid UTF-8")
             self._keys.clear()
             self._any.decode(line)
@@ -309,7 +310,8 @@ def _key_texts(keys: Sequence[str]) -> list[bytes] | None:
     return texts if all(texts) and max(map(len, texts)) <= LONGEST_KEY else None
 
 
-def _is_utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are text, found without making it."""
     view = memoryview(data)
     place = 0
     try:

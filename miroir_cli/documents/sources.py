@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final, Protocol, cast
 
 import xxhash
 
-from miroir_cli.errors import SourceInvalid
+from miroir_cli.errors import FILE_HINT, SourceInvalid
 
 STANDARD_INPUT: Final = "-"
 SAMPLE: Final = 64 * 1024
@@ -66,20 +66,25 @@ class Streamed(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """One thing to read, found and readable: a file (`path`), or something that is read once only (`streamed`). `size`
-    is in bytes as stored, None when it cannot be known."""
+    """One thing to read, found and readable: a file (`path`), something that is read once only (`streamed`), or what is
+    in some other place and can be opened again and again (`opened`). `size` is in bytes as stored, None when it cannot
+    be known; `digest` is its hash where somebody knows it already."""
 
     name: str
     path: Path | None = None
     size: int | None = None
     streamed: Streamed | None = None
+    opened: Callable[[], BinaryIO] | None = None
+    digest: str | None = None
 
     @property
     def rereadable(self) -> bool:
-        return self.path is not None
+        return self.streamed is None
 
     def fingerprint(self) -> dict[str, str | int | None]:
-        """What tells this content from another: name, size, and a hash of its first and last bytes."""
+        """What tells this content from another: name, size, and its hash or one of its first and last bytes."""
+        if self.digest is not None:
+            return {"name": self.name, "size": self.size, "hash": self.digest}
         if self.path is None:
             return {"name": self.name, "size": None, "hash": None}
         with self.path.open("rb") as file:
@@ -178,7 +183,7 @@ def _find_file(name: str) -> Input:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size if path.is_file() else None
     except OSError as error:
-        raise SourceInvalid(f"cannot read `{name}`: {(error.strerror or str(error)).lower()}") from None
+        raise SourceInvalid(f"cannot read `{name}`: {(error.strerror or str(error)).lower()}", hint=FILE_HINT) from None
     if size == 0:
         raise SourceInvalid(f"`{name}` is empty")
     return Input(name=name, path=path, size=size)
@@ -189,13 +194,17 @@ def _is_streamed(mode: int) -> bool:
 
 
 def _open_stored(source: Input) -> io.BufferedReader:
+    if source.opened is not None:
+        return io.BufferedReader(cast("io.RawIOBase", source.opened()), SAMPLE)
     if source.path is None:
         assert source.streamed is not None
         return io.BufferedReader(source.streamed, SAMPLE)
     try:
         return io.BufferedReader(io.FileIO(source.path, "rb"), SAMPLE)
     except OSError as error:
-        raise SourceInvalid(f"cannot read `{source.name}`: {(error.strerror or str(error)).lower()}") from None
+        raise SourceInvalid(
+            f"cannot read `{source.name}`: {(error.strerror or str(error)).lower()}", hint=FILE_HINT
+        ) from None
 
 
 class _Counted:
@@ -227,18 +236,28 @@ def _decompress(stored: _Counted, compression: str | None) -> Readable:
     return stored
 
 
+def _zstd_reader() -> tuple[Callable[[], Any], type[Exception]]:
+    """What reads one frame, and the error that it raises: Python's own from 3.14 on, or a package's."""
+    try:
+        module = import_module("compression.zstd")
+    except ImportError:
+        pass
+    else:
+        return module.ZstdDecompressor, module.ZstdError
+    try:
+        module = import_module("zstandard")
+    except ImportError:
+        raise SourceInvalid(
+            "zstd needs another package", hint="install it: `pip install 'miroir[zstd]'`, or decompress the file"
+        ) from None
+    return module.ZstdDecompressor().decompressobj, module.ZstdError
+
+
 class _Zstd:
     """Zstandard frames, one after the other, with an error when the last one is not whole."""
 
     def __init__(self, stored: _Counted) -> None:
-        try:
-            zstandard = import_module("zstandard")
-        except ImportError:
-            raise SourceInvalid(
-                "zstd needs another package", hint="install it: `pip install 'miroir[zstd]'`, or decompress the file"
-            ) from None
-        self._new: Callable[[], Any] = zstandard.ZstdDecompressor().decompressobj
-        self._error: type[Exception] = zstandard.ZstdError
+        self._new, self._error = _zstd_reader()
         self._stored = stored
         self._frame: Any = None
         self._ready = bytearray()

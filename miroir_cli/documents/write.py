@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +56,9 @@ async def delete_documents(
     index = (await cluster.reload(uid)).index
     stale: dict[NodeName, set[ShardId]] = {}
     last = writes = 0
-    for outgoing in _by_ids(index, ids) if ids is not None else (_by_filter(index, filter),):
+    for outgoing in _by_ids(index, ids) if ids is not None else (by_filter(index, filter),):
         written = await write(cluster, index, outgoing)
-        _raise_refused(written)
+        raise_refused(written)
         writes, last = writes + 1, written.n
         for node, shards in written.stale.items():
             stale.setdefault(node, set()).update(shards)
@@ -82,19 +82,23 @@ def _by_ids(index: Index, ids: Sequence[str]) -> Iterable[Outgoing]:
             if not KEY_TEXT.fullmatch(id):
                 raise UsageError(f"`{id}` cannot be a document's id")
             by_shard.setdefault(shard_of(id, index.shards), []).append(id)
-        yield Outgoing(
-            kind=WriteKind.DELETE,
-            path="documents/delete-batch",
-            content_type="application/json",
-            documents=dict.fromkeys(by_shard),
-            payload=lambda shards, by_shard=by_shard: msgspec.json.encode(  # type: ignore[misc]
-                [id for shard in sorted(shards) for id in by_shard[shard]]
-            ),
-            keys=by_shard.__getitem__,
-        )
+        yield of_ids(by_shard)
 
 
-def _by_filter(index: Index, filter: Sequence[Any] | None) -> Outgoing:
+def of_ids(by_shard: Mapping[ShardId, Sequence[str]]) -> Outgoing:
+    """The write that deletes these ids."""
+    return Outgoing(
+        kind=WriteKind.DELETE,
+        path="documents/delete-batch",
+        content_type="application/json",
+        documents=dict.fromkeys(by_shard),
+        payload=lambda shards: msgspec.json.encode([id for shard in sorted(shards) for id in by_shard[shard]]),
+        keys=by_shard.__getitem__,
+    )
+
+
+def by_filter(index: Index, filter: Sequence[Any] | None) -> Outgoing:
+    """The write that deletes what a filter finds, or everything, in the shards that each node has in sync."""
     elements = list(filter or ())
 
     def payload(shards: frozenset[ShardId]) -> bytes:
@@ -109,13 +113,13 @@ def _by_filter(index: Index, filter: Sequence[Any] | None) -> Outgoing:
     )
 
 
-def _raise_refused(written: Written) -> None:
-    """A deletion that no node took for some shard."""
+def raise_refused(written: Written, *, what: str = "the deletion") -> None:
+    """Raise the reason when no node took a write for some shard."""
     if not written.refused:
         return
     if written.temporary or written.error is None:
         raise ShardUnavailable(
-            f"no node took the deletion for {shards_named(written.refused)}: {written.reason}",
+            f"no node took {what} for {shards_named(written.refused)}: {written.reason}",
             hint="see `miroir status`, then run the same command again",
         ) from written.error
     raise written.error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +20,8 @@ from miroir_cli.errors import (
     SettingsInvalid,
     UsageError,
 )
-from miroir_cli.indexes.settings import differences, to_node, validate
+from miroir_cli.indexes.differences import differences
+from miroir_cli.indexes.settings import to_node, validate
 from miroir_cli.model import (
     RESERVED_INDEX,
     RESERVED_PREFIX,
@@ -31,19 +32,22 @@ from miroir_cli.model import (
     NodeName,
     ReplicaState,
     ShardId,
+    StoredUid,
 )
 from miroir_cli.node.answers import Accepted
-from miroir_cli.node.client import NodeClient, segment
+from miroir_cli.node.client import NodeClient, path_of
 from miroir_cli.replication.members import call_roll, publish
 from miroir_cli.replication.recover import fence, recover
+from miroir_cli.store.aliases import name_taken, require_unused
 from miroir_cli.store.journal import RunKind
 from miroir_cli.store.records import Creation, Deletion
+from miroir_cli.store.refusals import exists_already
 from miroir_cli.topology.placement import place
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
 
-UID = re.compile(r"^[A-Za-z0-9_-]{1,400}$")
+UID = re.compile(r"[A-Za-z0-9_-]{1,400}")
 MOST_SHARDS = 65_536
 
 
@@ -59,7 +63,7 @@ async def plan_index(
     cluster: Cluster,
     uid: str,
     *,
-    primary_key: str,
+    primary_key: str | None,
     shards: int | None = None,
     replicas: int | None = None,
     settings: Json | None = None,
@@ -68,19 +72,12 @@ async def plan_index(
 ) -> CreationPlan:
     """Check everything that can be checked without a node. Raises what is wrong with the names, settings or numbers.
 
-    `source` is what errors call the settings: the file they come from.
+    `source` is what errors call the settings: the file they come from. `primary_key` None: it is known with the first
+    documents (`indexes/primary_key.py`).
     """
-    if not UID.match(uid):
-        raise UsageError(
-            f"`{uid}` cannot be the uid of an index", hint="use 1 to 400 of the letters, digits, `-` and `_`"
-        )
-    if uid.startswith(RESERVED_PREFIX.rstrip("_")):
-        raise ReservedField(f"index uids that begin with `{RESERVED_PREFIX.rstrip('_')}` are miroir's own")
-    if not primary_key or primary_key.startswith(RESERVED_PREFIX) or "." in primary_key or ":" in primary_key:
-        raise UsageError(
-            f"`{primary_key}` cannot be a primary key",
-            hint="name a top-level field of your documents, such as `id`",
-        )
+    require_uid(uid)
+    if primary_key is not None:
+        require_key_name(primary_key)
     defaults = cluster.topology.cluster
     count = shards if shards is not None else defaults.shards
     if not 1 <= count <= MOST_SHARDS:
@@ -88,7 +85,7 @@ async def plan_index(
     index = Index(
         uid=IndexUid(uid),
         incarnation=0,
-        primary_key=primary_key,
+        primary_key=primary_key or "",
         shards=count,
         replicas=replicas if replicas is not None else defaults.replicas,
         own_replicas=replicas is not None,
@@ -99,21 +96,42 @@ async def plan_index(
     return CreationPlan(index=index, placement=placement)
 
 
+def require_uid(uid: str) -> None:
+    """Raise unless an index can be called so."""
+    if not UID.fullmatch(uid):
+        raise UsageError(
+            f"`{uid}` cannot be the uid of an index", hint="use 1 to 400 of the letters, digits, `-` and `_`"
+        )
+    if uid.startswith(RESERVED_PREFIX.rstrip("_")):
+        raise ReservedField(f"index uids that begin with `{RESERVED_PREFIX.rstrip('_')}` are miroir's own")
+
+
+def require_key_name(name: str) -> None:
+    """Raise unless a primary key can be called so."""
+    if not name or name.startswith(RESERVED_PREFIX) or "." in name or ":" in name:
+        raise UsageError(
+            f"`{name}` cannot be a primary key", hint="name a top-level field of your documents, such as `id`"
+        )
+
+
 async def create_index(cluster: Cluster, plan: CreationPlan) -> IndexMap:
     """Create the index with its settings on every node that will hold it.
 
     When a node fails, what this call created is deleted again; an index that was there before is never touched.
     """
     uid = plan.index.uid
-    if await cluster.store.map(uid) is not None:
-        raise AlreadyExists(f"index `{uid}` exists already", hint=f"run `miroir index show {uid}`")
+    found = await cluster.store.resolve(uid)
+    if found is not None:
+        alias = await cluster.store.alias(uid)
+        raise exists_already(uid) if alias is None else name_taken(alias)
     names = sorted({name for nodes in plan.placement.values() for name in nodes})
     await call_roll(cluster, required=names)
     rules = await default_rules(cluster, names)
     async with cluster.locks.moves(uid), cluster.locks.order(uid):
-        await _clear_up(cluster, uid)
-        tops = await cluster.fleet.all(lambda client: _absent(client, uid), names=names)
-        index = await cluster.store.begin_creation(plan.index, nodes=tops)
+        await clear_up(cluster, uid)
+        wanted = replace(plan.index, stored_as=await cluster.store.free_name(uid))
+        tops = await cluster.fleet.all(lambda client: _absent(client, wanted.stored_as), names=names)
+        index = await cluster.store.begin_creation(wanted, nodes=tops)
         try:
             bases = await cluster.fleet.all(lambda client: _create_on(client, index, rules), names=names)
         except BaseException:
@@ -124,7 +142,7 @@ async def create_index(cluster: Cluster, plan: CreationPlan) -> IndexMap:
     return map
 
 
-async def _clear_up(cluster: Cluster, uid: str) -> None:
+async def clear_up(cluster: Cluster, uid: str) -> None:
     """End a creation or deletion whose process died. Call it with the order lock held."""
     left = await cluster.store.creation(uid)
     if left is not None:
@@ -134,7 +152,7 @@ async def _clear_up(cluster: Cluster, uid: str) -> None:
         await _finish_deletion(cluster, deletion)
 
 
-async def _absent(client: NodeClient, uid: str) -> int:
+async def _absent(client: NodeClient, uid: StoredUid) -> int:
     """The node's highest task uid, once it is certain that it has no such index."""
     top = await client.top_task()
     try:
@@ -168,12 +186,12 @@ async def known_default_rules(cluster: Cluster, names: Callable[[], Awaitable[Co
 
 async def _create_on(client: NodeClient, index: Index, rules: Sequence[str]) -> int:
     """Create the index and its settings on one node and read them back; the first task uid that counts from then."""
-    body = msgspec.json.encode({"uid": index.uid, "primaryKey": index.primary_key})
+    body = msgspec.json.encode({"uid": index.stored_as, "primaryKey": index.primary_key or None})
     await run_task(client, "POST", "indexes", body)
     wanted = to_node(index.settings, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules)
     wanted = {key: value for key, value in wanted.items() if value is not None}
-    task = await run_task(client, "PATCH", f"indexes/{segment(index.uid)}/settings", msgspec.json.encode(wanted))
-    wrong = differences(wanted, await client.settings(index.uid))
+    task = await run_task(client, "PATCH", path_of(index.stored_as, "settings"), msgspec.json.encode(wanted))
+    wrong = differences(wanted, await client.settings(index.stored_as))
     if wrong:
         raise SettingsInvalid(
             f"node `{client.name}` did not take the setting `{wrong[0]}` as it was sent",
@@ -212,7 +230,7 @@ async def _undo(cluster: Cluster, creation: Creation) -> None:
     names = [name for name in creation.nodes if name in cluster.fleet]
     fenced = await fence(cluster, names)
     found: dict[NodeName, Any] = await cluster.fleet.each(
-        lambda client: _undo_on(client, uid, above=creation.nodes[client.name]), names=names
+        lambda client: _undo_on(client, creation.index.stored_as, above=creation.nodes[client.name]), names=names
     )
     found |= {name: _silent(name) for name in names if name not in fenced}
     errors = [error for error in found.values() if isinstance(error, MiroirError)]
@@ -226,8 +244,8 @@ async def _undo(cluster: Cluster, creation: Creation) -> None:
     await cluster.store.forget_index(uid)
 
 
-async def _undo_on(client: NodeClient, uid: str, *, above: int) -> None:
-    ours = await client.tasks(indexUids=uid, types="indexCreation", limit=100)
+async def _undo_on(client: NodeClient, uid: StoredUid, *, above: int) -> None:
+    ours = await client.tasks(index=uid, types="indexCreation", limit=100)
     created = [await client.wait_task(task["uid"]) for task in ours["results"] if task["uid"] > above]
     if not any(task["status"] == "succeeded" for task in created):
         return
@@ -238,12 +256,12 @@ async def _undo_on(client: NodeClient, uid: str, *, above: int) -> None:
         if error.status == 404:
             return
         raise
-    await run_task(client, "DELETE", f"indexes/{segment(uid)}")
+    await run_task(client, "DELETE", path_of(uid))
 
 
 async def list_indexes(cluster: Cluster) -> list[dict[str, Any]]:
     """All indexes with their fixed properties, ordered by uid. Asks no node."""
-    return [describe(map) for index in await cluster.store.indexes() if (map := await cluster.store.map(index.uid))]
+    return [describe(map) for map in await cluster.store.maps()]
 
 
 def describe(map: IndexMap) -> dict[str, Any]:
@@ -273,14 +291,24 @@ async def show_index(cluster: Cluster, uid: str) -> dict[str, Any]:
     }
 
 
+async def nodes_to_delete_from(cluster: Cluster, uid: str) -> list[NodeName]:
+    """The nodes that have any of an index, also of one whose deletion was interrupted. Raises `IndexNotFound`, and
+    `Refused` while an alias stands for it."""
+    begun = await cluster.store.deletion(uid)
+    if begun is not None:
+        return list(begun.nodes)
+    found = (await cluster.reload(uid)).nodes()
+    require_unused(uid, await cluster.store.aliases())
+    return list(found)
+
+
 async def delete_index(cluster: Cluster, uid: str) -> list[NodeName]:
     """Delete the index from every node that has any of it, then from the store; the nodes it was deleted from.
 
     A node that does not answer stops it before anything is deleted. A deletion that was interrupted goes on with the
     next `delete_index` or `create_index` of the same uid; until then the index serves nobody.
     """
-    begun = await cluster.store.deletion(uid)
-    names = list(begun.nodes if begun is not None else (await cluster.reload(uid)).nodes())
+    names = await nodes_to_delete_from(cluster, uid)
     unknown = [name for name in names if name not in cluster.fleet]
     if unknown:
         raise Refused(
@@ -314,7 +342,7 @@ async def _finish_deletion(cluster: Cluster, deletion: Deletion, *, fenced: bool
     silent = set() if fenced else set(deletion.nodes) - set(await fence(cluster, deletion.nodes))
     if silent:
         raise _silent(min(silent))
-    await cluster.fleet.all(lambda client: delete_on(client, deletion.index.uid), names=deletion.nodes)
+    await cluster.fleet.all(lambda client: delete_on(client, deletion.index.stored_as), names=deletion.nodes)
     await cluster.store.forget_index(deletion.index.uid)
     await publish(cluster, deletion.index.uid, deleted=deletion.index)
 
@@ -323,11 +351,11 @@ def _silent(name: NodeName) -> NodeUnavailable:
     return NodeUnavailable(f"node `{name}` does not answer", node=name, sent=False)
 
 
-async def delete_on(client: NodeClient, uid: str) -> None:
+async def delete_on(client: NodeClient, uid: StoredUid) -> None:
     try:
         await client.index(uid)
     except NodeRefusal as error:
         if error.status == 404:
             return
         raise
-    await run_task(client, "DELETE", f"indexes/{segment(uid)}")
+    await run_task(client, "DELETE", path_of(uid))

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import MiroirError, NodeRefusal
-from miroir_cli.model import SHARD_FIELD, IndexMap, Json, NodeName, ShardId, shard_filter
+from miroir_cli.model import SHARD_FIELD, IndexMap, Json, NodeName, ShardId, StoredUid, shard_filter
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -48,19 +48,23 @@ async def count_documents(
             return Count(documents=documents, missing=tuple(sorted(open_shards)), errors=failed)
         selection = {"ids": list(ids)} if ids is not None else {}
         bodies = {name: {**_only(shards, filter), **selection} for name, shards in asks.items()}
-        found = await cluster.fleet.each(partial(_fetch, map.index.uid, bodies, cluster.patience.answer), names=asks)
+        found = await cluster.fleet.each(
+            partial(_fetch, map.index.stored_as, bodies, cluster.patience.answer), names=asks
+        )
         for name, answer in found.items():
             if isinstance(answer, NodeRefusal) and filter:
                 raise answer
             if isinstance(answer, MiroirError):
                 failed[name] = answer.message
             else:
-                documents += int(answer["total"])
+                documents += answer
                 open_shards.difference_update(asks[name])
 
 
-async def _fetch(uid: str, bodies: Mapping[NodeName, Json], limit: float, client: NodeClient) -> dict[str, Any]:
-    return await client.fetch_documents(uid, bodies[client.name], timeout=limit)
+async def _fetch(uid: StoredUid, bodies: Mapping[NodeName, Json], limit: float, client: NodeClient) -> int:
+    found = await client.fetch_documents(uid, bodies[client.name], timeout=limit)
+    with client.understood():
+        return int(found["total"])
 
 
 def _only(shards: list[ShardId], filter: Sequence[Any]) -> dict[str, Any]:
@@ -73,7 +77,7 @@ async def index_stats(cluster: Cluster, uid: str) -> dict[str, Any]:
     map = await cluster.reload(uid)
     count = await count_documents(cluster, map)
     stats = await cluster.fleet.each(
-        lambda client: client.stats(uid), names=[name for name in map.nodes() if name in cluster.fleet]
+        lambda client: client.stats(map.index.stored_as), names=[name for name in map.nodes() if name in cluster.fleet]
     )
     good = {name: answer for name, answer in stats.items() if not isinstance(answer, MiroirError)}
     stored = sum(int(answer["numberOfDocuments"]) for answer in good.values())

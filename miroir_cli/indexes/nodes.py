@@ -8,10 +8,11 @@ import msgspec
 
 from miroir_cli.errors import NodeRefusal, NodeUnavailable
 from miroir_cli.indexes.catalog import finish_task, known_default_rules
-from miroir_cli.indexes.settings import defaults_from, differences, drift, to_node, with_removals
+from miroir_cli.indexes.differences import defaults_from, differences, drift
+from miroir_cli.indexes.settings import to_node, with_removals
 from miroir_cli.model import RESERVED_INDEX
 from miroir_cli.node.answers import Accepted
-from miroir_cli.node.client import segment
+from miroir_cli.node.client import path_of
 from miroir_cli.replication.recover import recover
 from miroir_cli.replication.settle import settle_until
 
@@ -33,12 +34,12 @@ async def prepare_index(cluster: Cluster, index: Index, client: NodeClient, *, s
     if settle:
         async with cluster.locks.order(index.uid):
             await recover(cluster, index)  # a write in doubt would never settle by itself
-            newest = (await cluster.store.pending(index.uid)).newest
+            newest = (await cluster.store.pending(index)).newest
         await settle_until(cluster, index, newest)
-    await _deletions_ended(client, index)
+    await _made_or_gone(client, index)
     found = await _settings_on(client, index)
     if found is None:
-        body = msgspec.json.encode({"uid": index.uid, "primaryKey": index.primary_key})
+        body = msgspec.json.encode({"uid": index.stored_as, "primaryKey": index.primary_key or None})
         await _own_task(cluster, index, client, "POST", "indexes", body)
     async with cluster.locks.order(index.uid):  # no change of the settings comes between the look and the request
         wanted = await settings_of(cluster, index)
@@ -46,7 +47,7 @@ async def prepare_index(cluster: Cluster, index: Index, client: NodeClient, *, s
         sure = found is not None and cluster.session.get(known) == wanted and not differences(wanted, found)
         if sure or await _serves(cluster, index, client):
             return wanted
-        path = f"indexes/{segment(index.uid)}/settings"
+        path = path_of(index.stored_as, "settings")
         sent = with_removals(wanted, before={}, present=(found or {}).get("embedders") or ())
         task = await _send(cluster, index, client, "PATCH", path, msgspec.json.encode(sent))
     await finish_task(client, task)
@@ -55,7 +56,7 @@ async def prepare_index(cluster: Cluster, index: Index, client: NodeClient, *, s
 
 
 async def _serves(cluster: Cluster, index: Index, client: NodeClient) -> bool:
-    map = await cluster.reload(index.uid)
+    map = await cluster.current(index)
     return any(replica.in_sync and replica.node == client.name for replica in map.replicas)
 
 
@@ -69,20 +70,22 @@ async def _send(cluster: Cluster, index: Index, client: NodeClient, method: str,
     answer = await client.write(method, path, content=content, timeout=cluster.patience.answer)
     if not isinstance(answer, Accepted):
         raise answer.error
-    await cluster.store.account(index.uid, client.name, [answer.task])
+    await cluster.store.account(index, client.name, [answer.task])
     return answer.task
 
 
-async def _deletions_ended(client: NodeClient, index: Index) -> None:
-    """Wait for deletions of the index that are still in the node's queue: what is asked before them is gone after."""
-    page = await client.tasks(indexUids=index.uid, types="indexDeletion", statuses="enqueued,processing", limit=1)
-    for task in page["results"]:
-        await client.wait_task(task["uid"])
+async def _made_or_gone(client: NodeClient, index: Index) -> None:
+    """Wait for creations and deletions of the index that are still in the node's queue, such as those of a run that was
+    interrupted: a look before they end is out of date after."""
+    kinds = "indexCreation,indexDeletion"
+    page = await client.tasks(index=index.stored_as, types=kinds, statuses="enqueued,processing", limit=1)
+    for newest in page["results"]:
+        await client.wait_task(newest["uid"])
 
 
 async def settings_of(cluster: Cluster, index: Index) -> dict[str, Any]:
     """What every node of the index should have as its settings at this moment; null means the default."""
-    user = (await cluster.reload(index.uid)).index.settings
+    user = (await cluster.current(index)).index.settings
     rules = await _default_rules(cluster, index)
     return to_node(user, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules)
 
@@ -111,8 +114,8 @@ async def wrong_settings(cluster: Cluster, index: Index, client: NodeClient) -> 
     defaults = cluster.session[kept]
     assert isinstance(defaults, dict)
     return drift(
-        (await cluster.reload(index.uid)).index.settings,
-        await client.settings(index.uid),
+        (await cluster.current(index)).index.settings,
+        await client.settings(index.stored_as),
         defaults=defaults,
         primary_key=index.primary_key,
         tie_break=index.tie_break,
@@ -122,7 +125,7 @@ async def wrong_settings(cluster: Cluster, index: Index, client: NodeClient) -> 
 
 async def _settings_on(client: NodeClient, index: Index) -> Json | None:
     try:
-        return await client.settings(index.uid)
+        return await client.settings(index.stored_as)
     except NodeRefusal as error:
         if error.status == 404:
             return None

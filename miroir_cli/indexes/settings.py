@@ -8,15 +8,13 @@ merge must read (primary key, sort values, `_geo`) are displayed on the nodes as
 
 from __future__ import annotations
 
-import difflib
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from miroir_cli.errors import ReservedField, SettingsInvalid
+from miroir_cli.errors import ReservedField, SettingsInvalid, nearest
 from miroir_cli.model import ABSENT_FIELD, RESERVED_PREFIX, SHARD_DIGITS, SHARD_FIELD, Json
 
 NODE_MAX_VALUES_PER_FACET = 1_000_000
@@ -153,8 +151,8 @@ def _explain(message: str) -> str:
     if not unknown:
         return f"`{where}`: {text}" if where else text
     key = unknown.group(1)
-    near = difflib.get_close_matches(key, _all_keys(), n=1)
-    suffix = f", did you mean `{near[0]}`?" if near else ""
+    near = nearest(key, _all_keys(), alike=0.6)
+    suffix = f", did you mean `{near}`?" if near else ""
     return f"unknown setting `{where + '.' if where else ''}{key}`{suffix}"
 
 
@@ -164,8 +162,8 @@ def _all_keys() -> list[str]:
 
 
 def _near(word: str, words: Sequence[str]) -> str | None:
-    near = difflib.get_close_matches(word, words, n=1)
-    return f"did you mean `{near[0]}`?" if near else None
+    near = nearest(word, words, alike=0.6)
+    return f"did you mean `{near}`?" if near else None
 
 
 def _refuse_reserved(value: object, source: str) -> None:
@@ -238,9 +236,9 @@ def to_node(user: Json, *, primary_key: str, tie_break: bool, default_rules: Seq
     """The complete settings that a node gets for the user's; keys and parts the user left alone are null (default)."""
     node: dict[str, Any] = {key: user.get(key) for key in KEYS}
     node["embedders"] = user.get("embedders") or None
-    node["filterableAttributes"] = [SHARD_FILTER, *map(_rule_in_full, user.get("filterableAttributes") or [])]
+    node["filterableAttributes"] = [SHARD_FILTER, *map(rule_in_full, user.get("filterableAttributes") or [])]
     rules = list(default_rules if user.get("rankingRules") is None else user["rankingRules"])
-    if tie_break and not any(_orders_by(rule, primary_key) for rule in rules):
+    if tie_break and primary_key and not any(_orders_by(rule, primary_key) for rule in rules):
         rules.append(f"{primary_key}:asc")
     node["rankingRules"] = rules
     for key, kind in _IN_PARTS.items():
@@ -270,7 +268,7 @@ def node_max_values(user: Json) -> int:
     return max(NODE_FIRST_VALUES, DEFAULT_MAX_VALUES_PER_FACET if most is None else most)
 
 
-def _rule_in_full(rule: Any) -> Any:
+def rule_in_full(rule: Any) -> Any:
     """A filterable attribute as a node shows it: a rule with all its features."""
     if not isinstance(rule, Mapping):
         return rule
@@ -306,7 +304,7 @@ def widened(user: Json, *, primary_key: str) -> list[str]:
     ordered = [match.group("field") for rule in user.get("rankingRules") or () if (match := _ORDERED_RULE.match(rule))]
     distinct = user.get("distinctAttribute")
     needed = [
-        primary_key,
+        *([primary_key] if primary_key else ()),
         *(user.get("sortableAttributes") or ()),
         *ordered,
         *([distinct] if distinct else ()),
@@ -323,7 +321,7 @@ def _orders_by(rule: str, field: str) -> bool:
 def from_node(found: Json, user: Json, *, primary_key: str, tie_break: bool) -> dict[str, Any]:
     """A node's settings as one Meilisearch would show the user's."""
     shown = {key: value for key, value in found.items() if key in KEYS or RESERVED_PREFIX not in str(value)}
-    shown["filterableAttributes"] = user.get("filterableAttributes") or []
+    shown["filterableAttributes"] = [rule_in_full(rule) for rule in user.get("filterableAttributes") or ()]
     rules = list(found.get("rankingRules") or [])
     if tie_break and rules and rules[-1] == f"{primary_key}:asc":
         given = user.get("rankingRules")
@@ -337,99 +335,3 @@ def from_node(found: Json, user: Json, *, primary_key: str, tie_break: bool) -> 
     shown["pagination"] = {"maxTotalHits": DEFAULT_MAX_TOTAL_HITS if most is None else most}
     shown["displayedAttributes"] = user.get("displayedAttributes") or ["*"]
     return shown
-
-
-def differences(expected: Json, found: Json, *, path: str = "") -> list[str]:
-    """Paths at which a node's settings are not what was sent; null does not count, and of embedders only the names do
-    (their secrets are masked)."""
-    wrong: list[str] = []
-    for key, given in expected.items():
-        where = f"{path}{key}"
-        value, other = _comparable(key, given), _comparable(key, found.get(key))
-        if not path and key == "embedders":
-            wrong += [key] if _names(given) != _names(found.get(key)) else []
-            continue
-        if value is None:
-            continue
-        if isinstance(value, Mapping) and isinstance(other, Mapping):
-            wrong += differences(value, other, path=f"{where}.")
-        elif isinstance(value, list) and isinstance(other, list):
-            if _as_set(value) != _as_set(other):
-                wrong.append(where)
-        elif value != other:
-            wrong.append(where)
-    return wrong
-
-
-def defaults_from(reserved: Json) -> dict[str, Any]:
-    """The settings of an index on a node that nobody has changed, from those of the reserved index there: that one is
-    only hidden from searches."""
-    return {**reserved, "displayedAttributes": ["*"], "searchableAttributes": ["*"]}
-
-
-def drift(
-    user: Json, found: Json, *, defaults: Json, primary_key: str, tie_break: bool, default_rules: Sequence[str]
-) -> list[str]:
-    """Settings that a node has otherwise than it should, also those that the user left alone.
-
-    `defaults` are the complete settings of an index on that node that nobody has changed. Of embedders only the names
-    count: their secrets are masked.
-    """
-    expected = to_node(user, primary_key=primary_key, tie_break=tie_break, default_rules=default_rules)
-
-    def is_right(key: str) -> bool:
-        if key == "embedders":
-            return _names(expected[key]) == _names(found[key])
-        wanted = _comparable(key, _completed(expected[key], defaults.get(key)))
-        return _same(wanted, _comparable(key, found[key]), ordered=key in _IN_ORDER)
-
-    return [key for key in KEYS if key in found and not is_right(key)]
-
-
-def _names(embedders: Json | None) -> set[str]:
-    """The embedders that there are; null stands for one that is taken away."""
-    return {name for name, parts in (embedders or {}).items() if parts is not None}
-
-
-_IN_ORDER = ("rankingRules", "searchableAttributes")
-"""Lists of which the order means something."""
-
-
-def _completed(value: Any, default: Any) -> Any:
-    """What a node has once it was sent a value: the parts that were left alone are at their defaults."""
-    if value is None:
-        return default
-    if isinstance(value, Mapping) and isinstance(default, Mapping):
-        given = {key: _completed(inner, default.get(key)) for key, inner in value.items()}
-        return {**default, **{key: inner for key, inner in given.items() if inner is not None or key in default}}
-    return value
-
-
-def _same(left: Any, right: Any, *, ordered: bool) -> bool:
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(
-            _same(_comparable(key, left[key]), _comparable(key, right[key]), ordered=ordered) for key in left
-        )
-    if isinstance(left, list) and isinstance(right, list) and not ordered:
-        return _as_set(left) == _as_set(right)
-    return bool(left == right)
-
-
-def _comparable(key: str, value: Any) -> Any:
-    """A value as far as a node gives it back: it folds words without typos, and spells languages in its own way."""
-    if key == "disableOnWords" and isinstance(value, list):
-        letters = (unicodedata.normalize("NFKD", str(word)).lower() for word in value)
-        return ["".join(letter for letter in word if not unicodedata.combining(letter)) for word in letters]
-    if key == "localizedAttributes" and isinstance(value, list):
-        return [{**rule, "locales": len(rule.get("locales") or ())} for rule in value]
-    return value
-
-
-def _as_set(values: Sequence[object]) -> list[bytes]:
-    return sorted(msgspec.json.encode(value, order="sorted") for value in values)
-
-
-def diff(left: Json, right: Json) -> dict[str, tuple[Any, Any]]:
-    """Keys whose values differ, with both values (None: not set)."""
-    keys = dict.fromkeys([*left, *right])
-    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 async def status(cluster: Cluster) -> dict[str, Any]:
-    """{"cluster", "nodes", "indexes", "runs", "imports", "warnings"} (shape: docs/reference/json.md).
+    """{"cluster", "nodes", "indexes", "aliases", "runs", "imports", "warnings"} (shape: docs/reference/json.md).
 
     A node that does not answer is shown as such, never an error. `documents` of an index is null when a shard of it
     could not be counted.
     """
-    maps = [map for index in await cluster.store.indexes() if (map := await cluster.store.map(index.uid))]
+    maps = list(await cluster.store.maps())
     async with asyncio.TaskGroup() as group:
         probes = group.create_task(
             cluster.fleet.each(lambda client: _probe(client, maps, limit=cluster.patience.answer))
@@ -33,7 +33,7 @@ async def status(cluster: Cluster) -> dict[str, Any]:
     indexes = []
     for map, task in zip(maps, counts, strict=True):
         count = task.result()
-        pending = await cluster.store.pending(map.index.uid)
+        pending = await cluster.store.pending(map.index)
         indexes.append(
             {
                 **describe(map),
@@ -50,6 +50,7 @@ async def status(cluster: Cluster) -> dict[str, Any]:
         "cluster": {"name": cluster.topology.cluster.name, "epoch": await cluster.store.epoch()},
         "nodes": nodes,
         "indexes": indexes,
+        "aliases": [alias.json() for alias in await cluster.store.aliases()],
         "runs": [],
         "imports": [{"id": i.id, "index": i.uid, "started_at": i.started_at} for i in imports],
         "warnings": _warnings(nodes, maps) + _interrupted(await cluster.store.interrupted()),
@@ -64,7 +65,7 @@ async def _probe(client: NodeClient, maps: list[IndexMap], *, limit: float) -> t
             for map in maps:
                 if client.name in map.nodes():
                     with suppress(NodeRefusal):
-                        documents += int((await client.stats(map.index.uid))["numberOfDocuments"])
+                        documents += int((await client.stats(map.index.stored_as))["numberOfDocuments"])
             return version, documents
     except TimeoutError:
         raise NodeUnavailable(

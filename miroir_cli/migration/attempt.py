@@ -18,7 +18,7 @@ import msgspec
 from miroir_cli.migration.side import Limit
 from miroir_cli.model import ShardId, shard_filter
 from miroir_cli.node.answers import Accepted, Answer, Refused
-from miroir_cli.node.client import segment
+from miroir_cli.node.client import path_of
 from miroir_cli.store.journal import MOVER_PREFIX
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Attempt:
                 raise TimeoutError
             answer = await self.client.write(
                 method,
-                f"indexes/{segment(self.index.uid)}/{path}".removesuffix("/"),
+                path_of(self.index.stored_as, path),
                 content=content,
                 content_type=content_type,
                 params={"customMetadata": self.metadata},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import MiroirError
@@ -24,9 +25,9 @@ async def gather_facts(cluster: Cluster, maps: Sequence[IndexMap]) -> Facts:
     for map in maps:
         uid = map.index.uid
         names = [name for name in map.nodes() if name in present]
-        counts = await cluster.fleet.each(lambda client, map=map: _counts(client, map), names=names)  # type: ignore[misc]
+        counts = await cluster.fleet.each(partial(_counts, map), names=names)
         documents[uid] = _by_shard(map, counts)
-        stats = await cluster.fleet.each(lambda client, uid=uid: client.stats(uid), names=names)  # type: ignore[misc]
+        stats = await cluster.fleet.each(partial(_stats, map), names=names)
         averages = [
             found["avgDocumentSize"]
             for found in stats.values()
@@ -34,12 +35,21 @@ async def gather_facts(cluster: Cluster, maps: Sequence[IndexMap]) -> Facts:
         ]
         if averages:
             sizes[uid] = sum(averages) / len(averages)
-    return Facts(present=present, documents=documents, document_bytes=sizes)
+    return Facts(
+        present=present,
+        documents=documents,
+        document_bytes=sizes,
+        incarnations={map.index.uid: map.index.incarnation for map in maps},
+    )
 
 
-async def _counts(client: NodeClient, map: IndexMap) -> dict[ShardId, int]:
+async def _stats(map: IndexMap, client: NodeClient) -> dict[str, Any]:
+    return await client.stats(map.index.stored_as)
+
+
+async def _counts(map: IndexMap, client: NodeClient) -> dict[ShardId, int]:
     """How many documents of each shard the node has."""
-    found: dict[str, Any] = await client.search(map.index.uid, {"q": "", "limit": 0, "facets": [SHARD_FIELD]})
+    found: dict[str, Any] = await client.search(map.index.stored_as, {"q": "", "limit": 0, "facets": [SHARD_FIELD]})
     by_spelling = (found.get("facetDistribution") or {}).get(SHARD_FIELD) or {}
     return {ShardId(shard): by_spelling.get(spell_shard(shard), 0) for shard in range(map.index.shards)}
 

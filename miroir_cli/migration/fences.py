@@ -60,7 +60,7 @@ class Fences:
         doubts = self._doubts[node]
         async with self._cluster.locks.order(index.uid):
             await recover(self._cluster, index)
-            map = await self._cluster.reload(index.uid)
+            map = await self._cluster.current(index)
             addressed = doubts or await self._cluster.store.was_addressed(index.uid, node)
         await client.health(timeout=self._cluster.patience.answer)
         if addressed:

@@ -134,9 +134,9 @@ async def _drop_index(work: Work, index: Index, attempt: Attempt) -> bool:
     """
     cluster, client = work.cluster, attempt.client
     try:
-        documents = (await client.stats(index.uid))["numberOfDocuments"]
+        documents = (await client.stats(index.stored_as))["numberOfDocuments"]
         async with cluster.locks.order(index.uid):
-            map = await cluster.reload(index.uid)
+            map = await cluster.current(index)
             here = [replica for replica in map.replicas if replica.node == client.name]
             if any(replica.state is not ReplicaState.LEAVING for replica in here):
                 return False
@@ -154,7 +154,7 @@ async def _drop_index(work: Work, index: Index, attempt: Attempt) -> bool:
 async def _count(client: NodeClient, index: Index, shards: Sequence[ShardId]) -> int:
     """Documents of these shards on a node; 0 when it cannot tell them apart."""
     try:
-        found = await client.fetch_documents(index.uid, {"filter": shard_filter(shards), "limit": 0})
+        found = await client.fetch_documents(index.stored_as, {"filter": shard_filter(shards), "limit": 0})
     except NodeRefusal:
         return 0
     return int(found["total"])

@@ -17,7 +17,8 @@ from miroir_cli.indexes.nodes import prepare_index, settings_of, wrong_settings
 from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
 from miroir_cli.migration.compare import Difference, as_written, compare
 from miroir_cli.migration.side import Limit, Side, together
-from miroir_cli.model import IndexMap, Json, NodeName, ReplicaState
+from miroir_cli.migration.source import find_source
+from miroir_cli.model import Json, NodeName, ReplicaState
 from miroir_cli.replication.members import confirm
 from miroir_cli.replication.recover import recover
 from miroir_cli.replication.settle import settle_until
@@ -177,43 +178,18 @@ class Move:
         if was is ReplicaState.SERVING:
             return None
         await settle_until(self.cluster, self.index, newest)
-        movers = (await self.cluster.store.pending(self.index.uid)).movers
+        movers = (await self.cluster.store.pending(self.index)).movers
         await target.wait_until_idle(
             top,
             timeout=self.work.retry_for * 10,
             matters=lambda task: not self._elsewhere(_nonce(task), movers),
         )
-        source = await self._source(limit)
+        source = await find_source(self.cluster, self.index, self.step.shard, limit=limit)
         return Copy(attempt=attempt, target=target, source=source, limit=limit, settings=settings, mark=top)
 
     def _indexed(self, documents: int) -> None:
         self._copied += documents
         self.work.report(replace(self.step, copied=self.step.copied + self._copied))
-
-    async def _source(self, limit: Limit) -> Side:
-        """A replica in sync whose node answers and has the disk that we know."""
-        map = await self.cluster.reload(self.index.uid)
-        reasons = []
-        for name in self._candidates(map):
-            try:
-                client = self.cluster.fleet[name]
-                await client.health(timeout=self.cluster.patience.answer)
-                if await confirm(self.cluster, client):
-                    return Side(client, self.index, self.step.shard, limit=limit)
-                reasons.append(f"node `{name}` has lost its disk")
-            except MiroirError as error:
-                reasons.append(error.message)
-        raise ShardUnavailable(
-            f"no in-sync replica of shard {self.step.shard} of index `{self.index.uid}` can be copied"
-            + (f": {'; '.join(reasons)}" if reasons else ""),
-            hint="run `miroir status` to see its replicas",
-        )
-
-    def _candidates(self, map: IndexMap) -> list[NodeName]:
-        """Nodes to copy from: those that stay, in an order of each shard's own so that all of them are used."""
-        names = [name for name in map.in_sync()[self.step.shard] if name in self.cluster.fleet]
-        turn = self.step.shard % len(names) if names else 0
-        return [*names[turn:], *names[:turn]]
 
     # 3 and 4: read, mend and compare
 
@@ -258,7 +234,7 @@ class Move:
         """How far all is settled. The target's queue needs no waiting: what it held of this shard at the join has run,
         and since then only this attempt adds to it, which waits for what it has sent."""
         await self.work.settle(self.index)
-        return (await self.cluster.store.pending(self.index.uid)).settled
+        return (await self.cluster.store.pending(self.index)).settled
 
     async def _mend(self, copy: Copy, keys: frozenset[str]) -> Difference:
         """Compare these keys and write what differs to the target; what differed."""
@@ -320,7 +296,7 @@ class Move:
             known = await confirm(self.cluster, copy.source.client)
         if not known:
             raise Spoilt(f"node `{copy.source.client.name}` has lost its disk")
-        map = await self.cluster.reload(self.index.uid)
+        map = await self.cluster.current(self.index)
         if copy.source.client.name not in map.in_sync()[self.step.shard]:
             raise Spoilt(f"node `{copy.source.client.name}` is no longer in sync")
 
@@ -369,12 +345,12 @@ class Move:
 
     async def _on_their_way(self) -> bool:
         """Whether there are writes of the shard that are not settled. Those of other shards do not matter to it."""
-        pending = await self.cluster.store.pending(self.index.uid)
+        pending = await self.cluster.store.pending(self.index)
         return any(self.step.shard in intent.shards for intent in pending.intents)
 
     async def _switch_locked(self, copy: Copy, *, patient: bool) -> bool:
         await recover(self.cluster, self.index)
-        newest = (await self.cluster.store.pending(self.index.uid)).newest
+        newest = (await self.cluster.store.pending(self.index)).newest
         while await self._on_their_way():
             if copy.limit.passed or not patient:
                 return False

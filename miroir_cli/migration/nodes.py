@@ -19,7 +19,7 @@ from miroir_cli.migration.step import describe_shards
 from miroir_cli.model import RESERVED_INDEX, Node, NodeName
 from miroir_cli.replication.members import check_newcomer
 from miroir_cli.store.journal import RunState
-from miroir_cli.topology.file import TopologyDocument
+from miroir_cli.topology.document import TopologyDocument
 from miroir_cli.topology.schema import normal_url
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ async def plan_replacement(cluster: Cluster, old: str, *, name: str, url: str, g
 
     An old node that answers is drained beside the new one and taken out of the file in the end. A dead one is out of
     it at once; the other replicas are the source, and what only it had is refused by name, or given up with `give_up`.
-    Raises as `plan_addition` and `plan_removal` do.
+    Raises as `plan_addition` and `plan_removal` do, and `UsageError` for a node that was in the cluster before.
     """
     if name == old:
         raise UsageError(
@@ -117,6 +117,11 @@ async def plan_replacement(cluster: Cluster, old: str, *, name: str, url: str, g
         lost = frozenset(gone if give_up else ())
         return await _planned(cluster, document, Change(title=title, lost=lost), joining=new, gone=gone)
     before = cluster.topology.node(old)
+    if begun and not before.drained and new in await cluster.store.members():
+        raise UsageError(
+            f"node `{name}` is in the cluster already and cannot take the place of `{old}`",
+            hint=f"name a new one, or go on with one node less: `miroir node remove {old}`",
+        )
     answers = not _same_url(before.url, url) and await _answers(cluster, before.name)
     if not begun:
         node = replace(before, name=new, url=url.rstrip("/"), drained=False)
@@ -202,7 +207,7 @@ async def _refuse_loss(cluster: Cluster, plan: Plan, gone: Sequence[NodeName]) -
 
 async def _part_with(cluster: Cluster, names: Sequence[NodeName]) -> tuple[NodeName, ...]:
     """Take those of these nodes out of the cluster and its file on which no replica is left; which they were."""
-    holding = {name for index in await cluster.store.indexes() for name in (await cluster.reload(index.uid)).nodes()}
+    holding = {name for map in await cluster.maps() for name in map.nodes()}
     emptied = tuple(name for name in names if name not in holding)
     if not emptied:
         return ()

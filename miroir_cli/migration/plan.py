@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import TopologyInvalid
@@ -27,11 +27,13 @@ __all__ = ["Facts", "NodeLoad", "Plan", "PlannedStep", "Refusal", "StepKind", "p
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What was found out about the nodes: which answer, how many documents each shard has, and the average size of
-    an index's documents in bytes. Both mappings may lack anything."""
+    an index's documents in bytes. Both mappings may lack anything. `incarnations`: what the names of the indexes stood
+    for when they were looked at."""
 
     present: frozenset[NodeName]
     documents: Mapping[IndexUid, Mapping[ShardId, int]]
     document_bytes: Mapping[IndexUid, float]
+    incarnations: Mapping[IndexUid, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

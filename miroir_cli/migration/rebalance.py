@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import Locked, NotFound, Refused, WriteUnknown
+from miroir_cli.errors import IndexRenamed, Locked, NotFound, Refused, WriteUnknown
 from miroir_cli.indexes.nodes import prepare_index
 from miroir_cli.migration.facts import gather_facts
 from miroir_cli.migration.fences import Fences
@@ -23,7 +22,7 @@ from miroir_cli.model import IndexMap, NodeName, ReplicaState
 from miroir_cli.replication.members import call_roll, publish
 from miroir_cli.replication.recover import recover
 from miroir_cli.store.journal import RunId, RunKind, RunRecord, RunState, StepRecord, StepState, Wanted
-from miroir_cli.store.locks import is_alive
+from miroir_cli.store.processes import this_process
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -66,7 +65,7 @@ async def make_plan(cluster: Cluster, change: Change) -> tuple[Plan, Facts]:
 async def _maps(cluster: Cluster, indexes: Iterable[str] | None) -> list[IndexMap]:
     if indexes is not None:
         return [await cluster.reload(uid) for uid in sorted(indexes)]
-    return [await cluster.reload(index.uid) for index in await cluster.store.indexes()]
+    return list(await cluster.maps())
 
 
 async def rebalance(
@@ -104,7 +103,7 @@ async def rebalance_locked(
         refuse(plan, change)
     if not plan.steps:
         return Outcome(result=resumed, refusals=plan.refusals, expelled=await _expel_vanished(cluster, change))
-    await _start_lost_shards(cluster, plan, change)
+    await _start_lost_shards(cluster, plan, change, facts)
     await _follow_topology(cluster)
     if options.max_duration is not None:
         options = replace(options, max_duration=options.max_duration - (time.monotonic() - began))
@@ -122,7 +121,7 @@ async def _resume(
     if run.wanted is Wanted.CANCEL:  # whoever was to undo it has died
         await _cancel_here(cluster, run)
         return None
-    run = await cluster.store.adopt_run(run.id, pid=os.getpid(), command=cluster.command)
+    run = await cluster.store.adopt_run(run.id, process=this_process(), command=cluster.command)
     if options.rate is not None or options.parallel is not None:
         await _steer(cluster, run, options)
     return await Runner(cluster, run, options=options, report=report).drive()
@@ -145,6 +144,7 @@ async def _run_plan(
         options=options,
         wish=change.wish(cluster),
         documents={(uid, shard): n for uid, shards in facts.documents.items() for shard, n in shards.items()},
+        incarnations=facts.incarnations,
     )
     return await Runner(cluster, run, options=options, report=report).drive()
 
@@ -223,22 +223,25 @@ async def _follow_topology(cluster: Cluster) -> None:
     replicas = cluster.topology.cluster.replicas
     for index in await cluster.store.indexes():
         if not index.own_replicas and index.replicas != replicas:
-            await cluster.store.set_replicas(index.uid, replicas)
+            await cluster.store.set_replicas(index, replicas)
 
 
 async def _steer(cluster: Cluster, run: RunRecord, options: RunOptions) -> None:
     await cluster.store.control_run(run.id, command=cluster.command, rate=options.rate, parallel=options.parallel)
 
 
-async def _start_lost_shards(cluster: Cluster, plan: Plan, change: Change) -> None:
+async def _start_lost_shards(cluster: Cluster, plan: Plan, change: Change, facts: Facts) -> None:
     """Give up what the lost nodes have of shards that are nowhere else, and begin these anew on the first of their
     targets."""
     for uid, shards in plan.lost.items():
-        await cluster.store.mark(uid, dict.fromkeys(sorted(change.lost), shards), state=ReplicaState.LOST)
+        replicas = dict.fromkeys(sorted(change.lost), shards)
+        await cluster.store.mark(uid, replicas, state=ReplicaState.LOST, incarnation=facts.incarnations[uid])
     for step in plan.steps:
         if step.target is None or step.shard not in plan.lost.get(step.index, ()):
             continue
         map = await cluster.reload(step.index)
+        if map.index.incarnation != facts.incarnations[step.index]:
+            raise IndexRenamed(f"index `{step.index}` is another one now", hint="run the same command again")
         if not map.in_sync()[step.shard]:
             await accept_as_truth(cluster, map, step)
             if step.leaving is not None:
@@ -324,8 +327,9 @@ async def describe_run(cluster: Cluster, id: RunId | None = None) -> dict[str, A
         "title": run.title,
         "state": run.state.value,
         "wanted": run.wanted.value,
-        "pid": run.pid,
-        "alive": run.state is RunState.RUNNING and is_alive(run.pid),
+        "host": run.process.host,
+        "pid": run.process.pid,
+        "alive": run.state is RunState.RUNNING and await cluster.locks.lives(run.process),
         "command": run.command,
         "started_at": run.started_at,
         "finished_at": run.finished_at,
@@ -361,9 +365,3 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "pause": step.pause,
         "error": step.error,
     }
-
-
-def replicas_out_of_sync(maps: Iterable[IndexMap]) -> int:
-    """How many replicas nobody reads: stale or lost."""
-    out = (ReplicaState.STALE, ReplicaState.LOST)
-    return sum(replica.state in out for map in maps for replica in map.replicas)

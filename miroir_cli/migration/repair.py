@@ -84,7 +84,8 @@ async def prefer(cluster: Cluster, differences: Sequence[ShardDifference], node:
     marked, concerned = 0, False
     for uid in sorted({each.index for each in differences}):
         async with cluster.locks.order(uid):
-            in_sync = (await cluster.reload(uid)).in_sync()
+            map = await cluster.reload(uid)
+            in_sync = map.in_sync()
             others: dict[NodeName, set[ShardId]] = {}
             for shard in sorted({each.shard for each in differences if each.index == uid}):
                 if node not in in_sync[shard]:
@@ -93,7 +94,7 @@ async def prefer(cluster: Cluster, differences: Sequence[ShardDifference], node:
                 differ = {each.node for each in differences if (each.index, each.shard) == (uid, shard)}
                 for name in (set(in_sync[shard]) - {node}) if node in differ else differ:
                     others.setdefault(name, set()).add(shard)
-            found = await cluster.store.mark(uid, others, state=ReplicaState.STALE)
+            found = await cluster.store.mark(uid, others, state=ReplicaState.STALE, incarnation=map.index.incarnation)
             marked += sum(len(shards) for shards in found.stale.values())
         await publish(cluster, uid)
     if not concerned:
@@ -178,7 +179,7 @@ async def _last_resort(cluster: Cluster, map: IndexMap, shard: ShardId, source: 
 
 async def _missed(cluster: Cluster, map: IndexMap, shard: ShardId, node: NodeName | None) -> int:
     """Recorded writes to a shard that a node was not a target of, or did not take."""
-    newest = (await cluster.store.pending(map.index.uid)).newest
+    newest = (await cluster.store.pending(map.index)).newest
     intents = await cluster.store.intents(map.index.uid, range(max(1, newest - 5000), newest + 1))
     missed = 0
     for intent in intents.values():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from miroir_cli.migration.move import Move, undo
 from miroir_cli.migration.work import MAX_PAUSE, Stopped, Work
 from miroir_cli.model import Index, IndexUid, NodeName, ReplicaState, ShardId
 from miroir_cli.store.journal import RunId, RunKind, RunRecord, RunState, StepRecord, StepState, Wanted
+from miroir_cli.store.processes import this_process
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -119,9 +119,9 @@ async def begin(
     options: RunOptions,
     wish: str,
     documents: Mapping[tuple[IndexUid, ShardId], int],
+    incarnations: Mapping[IndexUid, int],
 ) -> RunRecord:
-    """Record a run before anything of it happens."""
-    incarnations = {index.uid: index.incarnation for index in await cluster.store.indexes()}
+    """Record a run before anything of it happens. `incarnations`: of the indexes that it was planned for."""
     records = [
         StepRecord(
             number=number,
@@ -143,7 +143,7 @@ async def begin(
         wanted=Wanted.GO,
         parallel=options.parallel or PARALLEL,
         rate=options.rate,
-        pid=os.getpid(),
+        process=this_process(),
         command=cluster.command,
         fingerprint=wish,
         started_at=0,
@@ -297,7 +297,7 @@ class Runner:
         """One step as far as it goes now; trouble of one does not end the others."""
         index = self._indexes.get(step.index)
         if index is None or index.incarnation != step.incarnation:
-            await self.work.note(step, state=StepState.CANCELLED, detail="the index was deleted")
+            await self.work.note(step, state=StepState.CANCELLED, detail="the index was deleted or renamed")
             return
         self._active.add(step.number)
         try:
@@ -382,7 +382,7 @@ def _next(waiting: Sequence[StepRecord], active: Iterable[StepRecord]) -> StepRe
 async def clear_leftovers(work: Work) -> None:
     """Delete what replicas on their way out still have on nodes that answer; the others wait for the next run."""
     for index in await work.cluster.store.indexes():
-        map = await work.cluster.reload(index.uid)
+        map = await work.cluster.current(index)
         leaving: dict[NodeName, list[ShardId]] = {}
         for replica in map.replicas:
             if replica.state is ReplicaState.LEAVING:

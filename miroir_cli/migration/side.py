@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from miroir_cli.errors import NodeUnavailable
 from miroir_cli.migration.compare import Reader
 from miroir_cli.model import SHARD_FIELD, Index, ShardId, spell_shard
-from miroir_cli.node.client import segment
+from miroir_cli.node.client import path_of
 
 if TYPE_CHECKING:
     import msgspec
@@ -66,7 +66,7 @@ class Side:
         self.index = index
         self.shard = shard
         self.limit = limit or Limit()
-        self._path = f"indexes/{segment(index.uid)}/documents/fetch"
+        self._path = path_of(index.stored_as, "documents/fetch")
         self._filter = f'{SHARD_FIELD} = "{spell_shard(shard)}"'
         self._reader = Reader(index.primary_key)
         self._page = FIRST_PAGE
@@ -75,12 +75,14 @@ class Side:
         """All primary keys of the shard, of one moment."""
         body = {"filter": self._filter, "fields": [self.index.primary_key], "limit": EVERYTHING}
         answer = await self.client.read_raw(self._path, body, timeout=self.limit.seconds(READ_LIMIT))
-        return frozenset(self._reader.keys(answer))
+        with self.client.understood():
+            return frozenset(self._reader.keys(answer))
 
     async def count(self) -> int:
         """How many documents the shard has."""
         answer = await self.client.read_raw(self._path, {"filter": self._filter, "limit": 0, "fields": []})
-        return self._reader.total(answer)
+        with self.client.understood():
+            return self._reader.total(answer)
 
     async def documents(self, keys: Sequence[str]) -> dict[str, msgspec.Raw]:
         """Those of these documents that exist, by key."""
@@ -88,7 +90,8 @@ class Side:
             return {}
         body = {"ids": list(keys), "filter": self._filter, "limit": len(keys), "retrieveVectors": True}
         answer = await self.client.read_raw(self._path, body, timeout=self.limit.seconds(READ_LIMIT))
-        found = self._reader.documents(answer)
+        with self.client.understood():
+            found = self._reader.documents(answer)
         if found:
             self._page = max(1, min(LARGEST_PAGE, PAGE_BYTES * len(found) // len(answer)))
         return found
@@ -103,7 +106,7 @@ class Side:
 
     async def top_task(self) -> int:
         """Highest uid of the index's tasks on the node; -1 when it never had one."""
-        page = await self.client.tasks(indexUids=self.index.uid, limit=1)
+        page = await self.client.tasks(index=self.index.stored_as, limit=1)
         return int(page["results"][0]["uid"]) if page["results"] else -1
 
     async def tasks_above(self, uid: int) -> list[dict[str, Any]]:
@@ -111,7 +114,9 @@ class Side:
         found: list[dict[str, Any]] = []
         start: int | None = uid + 1
         while start is not None:
-            page = await self.client.tasks(indexUids=self.index.uid, limit=TASK_PAGE, reverse="true", **{"from": start})
+            page = await self.client.tasks(
+                index=self.index.stored_as, limit=TASK_PAGE, reverse="true", **{"from": start}
+            )
             found += [task for task in page["results"] if task["uid"] > uid]
             start = page.get("next")
         return found
@@ -136,7 +141,7 @@ class Side:
     async def _unfinished(self) -> list[dict[str, Any]]:
         """The oldest of the index's tasks that are not final, as many as fit a page."""
         page = await self.client.tasks(
-            indexUids=self.index.uid, statuses="enqueued,processing", limit=TASK_PAGE, reverse="true"
+            index=self.index.stored_as, statuses="enqueued,processing", limit=TASK_PAGE, reverse="true"
         )
         found: list[dict[str, Any]] = page["results"]
         return found

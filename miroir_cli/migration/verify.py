@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from miroir_cli.model import Index, IndexMap, IndexUid, NodeName, ShardId
 from miroir_cli.replication.recover import recover
 from miroir_cli.replication.settle import settle, settle_until
 from miroir_cli.store.journal import RunId, RunKind, RunRecord, RunState, StepRecord, StepState, Wanted
+from miroir_cli.store.processes import this_process
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -177,7 +177,7 @@ async def _open(cluster: Cluster, maps: Sequence[IndexMap], options: VerifyOptio
     while (run := await cluster.store.unfinished_run(RunKind.VERIFY)) is not None:
         fresh = abs(time.time_ns() // 1_000_000 - run.started_at) < OLDEST  # the clock may have been set back
         if run.fingerprint == wish and fresh and not options.restart:
-            return await cluster.store.adopt_run(run.id, pid=os.getpid(), command=cluster.command), True
+            return await cluster.store.adopt_run(run.id, process=this_process(), command=cluster.command), True
         await cluster.store.save_run(run.id, state=RunState.CANCELLED)
     shards = [(map.index, ShardId(shard)) for map in maps for shard in range(map.index.shards)]
     steps = [
@@ -192,7 +192,7 @@ async def _open(cluster: Cluster, maps: Sequence[IndexMap], options: VerifyOptio
         wanted=Wanted.GO,
         parallel=options.parallel,
         rate=options.rate,
-        pid=os.getpid(),
+        process=this_process(),
         command=cluster.command,
         fingerprint=wish,
         started_at=0,
@@ -249,13 +249,9 @@ class _Checker:
                 await self._step(indexes[waiting[0].index], waiting.pop(0))
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self.options.parallel):
-                    group.create_task(worker())
+            await together(worker() for _ in range(self.options.parallel))
         except asyncio.CancelledError:
             raise Interrupted("interrupted", hint="run `miroir verify` again: it goes on from there") from None
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
 
     async def _step(self, index: Index, step: StepRecord) -> None:
         kept, documents = Found(), 0
@@ -268,7 +264,7 @@ class _Checker:
         await self.cluster.store.save_step(self.run.id, ended)
 
     async def _compare(self, index: Index, shard: ShardId) -> tuple[list[ShardDifference], int]:
-        map = await self.cluster.reload(index.uid)
+        map = await self.cluster.current(index)
         names = [name for name in map.in_sync()[shard] if name in self.cluster.fleet]
         limit = Limit()
         sides = [Side(self.cluster.fleet[name], index, shard, limit=limit) for name in names]
@@ -286,7 +282,7 @@ class _Checker:
             found = await self._settled(index, sides, found)
         if found:
             found = await self._held(index, sides, found)
-        still = (await self.cluster.reload(index.uid)).in_sync()[shard]
+        still = (await self.cluster.current(index)).in_sync()[shard]
         return [
             _named(index, shard, name, names[0], difference)
             for name, difference in found.items()
@@ -316,7 +312,7 @@ class _Checker:
         self, index: Index, sides: Sequence[Side], found: Mapping[NodeName, Difference]
     ) -> dict[NodeName, Difference]:
         """What still differs when everything recorded so far has reached the replicas."""
-        await settle_until(self.cluster, index, (await self.cluster.store.pending(index.uid)).newest)
+        await settle_until(self.cluster, index, (await self.cluster.store.pending(index)).newest)
         return await self._again(sides, found)
 
     async def _held(
@@ -329,7 +325,7 @@ class _Checker:
         async with self.cluster.locks.order(index.uid):
             await recover(self.cluster, index)
             until = time.monotonic() + MAX_PAUSE
-            newest = (await self.cluster.store.pending(index.uid)).newest
+            newest = (await self.cluster.store.pending(index)).newest
             while (await settle(self.cluster, index)).settled < newest:
                 if time.monotonic() > until:
                     return dict(found)

@@ -2,7 +2,7 @@
 
 Reads raise an error of `miroir_cli.errors`; writes never raise for what the network or the node does, they answer
 `Accepted`, `Refused` or `Unknown`. The difference between the last two is what the whole protocol rests on: `Refused`
-is said only when the request certainly had no effect. Writes go through httpx's own transport, which never sends a
+is said only when the request certainly had no effect. Writes go through httpx's transport, which never sends a
 request twice by itself.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
@@ -19,19 +19,17 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from miroir_cli.errors import (
-    AuthenticationFailed,
-    MiroirError,
-    NodeRefusal,
-    NodeUnavailable,
-    NodeUnsupported,
-)
-from miroir_cli.node.answers import Accepted, Answer, Greeting, NodeVersion, Refused, Unknown
+from miroir_cli.errors import AuthenticationFailed, LeaseLost, NodeUnavailable, NodeUnsupported
+from miroir_cli.node.answers import Answer, Greeting, NodeVersion, Refused, Unknown
+from miroir_cli.node.judgement import clock, error_body, error_of, judge_write, unavailable
 from miroir_cli.node.pool import ReadPool
+from miroir_cli.node.transport import OnceRefused
 
 if TYPE_CHECKING:
-    from miroir_cli.model import Json, Node, NodeName
+    from miroir_cli.model import Json, Node, NodeName, StoredUid
     from miroir_cli.node.connection import Response
+
+InTime = Callable[[Coroutine[Any, Any, httpx.Response]], Awaitable[httpx.Response]]
 
 OLDEST_SUPPORTED = (1, 26)
 
@@ -42,8 +40,11 @@ one that is being closed."""
 CONNECT_TIMEOUT = 2.0
 READ_TIMEOUT = 30.0
 WRITE_TIMEOUT = 120.0
+"""Seconds, unless who asks says otherwise."""
+
 TASK_POLL_FIRST = 0.01
 TASK_POLL_LONGEST = 0.5
+"""Seconds between two looks at a task, at first and at most."""
 
 NEVER_SENT = (
     httpx.ConnectError,
@@ -62,7 +63,8 @@ DROPPED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.C
 class NodeClient:
     """One node over HTTP. `lean`: reads go over a pool of our own, which is worth it where there are many.
 
-    `transport` replaces httpx's own for reads otherwise.
+    `transport` replaces httpx's own for reads otherwise. `in_time` waits for what changes something, as long as the
+    caller may send anything: it raises `LeaseLost` before that is sent, and `TimeoutError` once it is too late.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class NodeClient:
         transport: httpx.AsyncBaseTransport | None = None,
         lean: bool = False,
         read_timeout: float = READ_TIMEOUT,
+        in_time: InTime | None = None,
     ) -> None:
         self.node = node
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "miroir"}
@@ -85,6 +88,7 @@ class NodeClient:
             self._headers["Authorization"] = f"Bearer {key}"
         self._read_timeout = read_timeout
         self._transport = transport
+        self._in_time = in_time or _at_leisure
         self._lean = lean
         self._pool: ReadPool | None = None
         self._http: httpx.AsyncClient | None = None
@@ -123,8 +127,14 @@ class NodeClient:
         content = msgspec.json.encode(body)
         response = await self._ask("POST", path, params=None, content=content, timeout=timeout)
         if not response.is_success:
-            raise self._error_of(response)
+            raise error_of(self.node, response)
         return response.content
+
+    async def ask_as_written(self, method: str, target: str, content: bytes | None) -> None:
+        """Put a question as somebody else wrote it: path with query, body. Raises the node's refusal."""
+        response = await self._ask(method, target.lstrip("/"), params=None, content=content, timeout=None)
+        if not response.is_success:
+            raise error_of(self.node, response)
 
     async def write(
         self,
@@ -138,19 +148,53 @@ class NodeClient:
     ) -> Answer:
         """Send a request that makes a task. Sent once; never raises for what the network or the node does."""
         try:
-            response = await self._writer().request(
-                method,
-                self._url(path),
-                params=params,
-                content=content,
-                headers={"Content-Type": content_type} if content is not None else None,
-                timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
+            response = await self._in_time(
+                self._writer().request(
+                    method,
+                    self._url(path),
+                    params=params,
+                    content=content,
+                    headers={"Content-Type": content_type} if content is not None else None,
+                    timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
+                )
             )
+        except LeaseLost as error:
+            return Refused(error=error)
+        except TimeoutError:
+            return Unknown(error=self._too_late())
         except NEVER_SENT as error:
-            return Refused(error=self._unavailable(error, sent=False))
+            return Refused(error=unavailable(self.node, error, sent=False))
         except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError) as error:
-            return Unknown(error=self._unavailable(error, sent=True))
-        return self._judge_write(response)
+            return Unknown(error=unavailable(self.node, error, sent=True))
+        return judge_write(self.node, response)
+
+    async def manage(self, method: str, path: str, body: Json | None = None, *, timeout: float | None = None) -> Any:
+        """A request that changes a node at once, without a task (keys, features); its answer, None when it has none.
+
+        Sent once. Raises the node's refusal, and `NodeUnavailable` when it may or may not have been done.
+        """
+        try:
+            response = await self._in_time(
+                self._writer().request(
+                    method,
+                    self._url(path),
+                    content=None if body is None else msgspec.json.encode(body),
+                    headers={"Content-Type": "application/json"} if body is not None else None,
+                    timeout=httpx.Timeout(timeout or self._read_timeout, connect=CONNECT_TIMEOUT),
+                )
+            )
+        except TimeoutError:
+            raise self._too_late() from None
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError) as error:
+            raise unavailable(self.node, error, sent=not isinstance(error, NEVER_SENT)) from error
+        if not response.is_success:
+            raise error_of(self.node, response)
+        return msgspec.json.decode(response.content) if response.content else None
+
+    def _too_late(self) -> NodeUnavailable:
+        return NodeUnavailable(
+            f"node `{self.name}` has not answered before this process's lease ran out", node=self.name, sent=True
+        )
 
     # -- the parts of Meilisearch's API that miroir uses
 
@@ -175,43 +219,51 @@ class NodeClient:
     async def greet(self) -> Greeting:
         """A sign of life, for which no key is needed. `NodeUnsupported` when it is not one that Meilisearch gives."""
         response = await self._ask("GET", "health", params=None, content=None, timeout=None)
-        if response.status_code >= 500 or _error_body(response) is not None:
-            raise self._error_of(response)
+        if response.status_code >= 500 or error_body(response) is not None:
+            raise error_of(self.node, response)
         try:
             status = msgspec.json.decode(response.content)["status"]
         except (msgspec.DecodeError, KeyError, TypeError):
             status = None
         if status != "available":
             raise self._not_meilisearch()
-        return Greeting(clock=_clock(response))
+        return Greeting(clock=clock(response))
 
-    async def search(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
-        return self._object(await self.read(f"indexes/{segment(uid)}/search", body, timeout=timeout))
+    async def search(self, uid: StoredUid, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
+        return self._object(await self.read(path_of(uid, "search"), body, timeout=timeout))
 
-    async def facet_search(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
-        return self._object(await self.read(f"indexes/{segment(uid)}/facet-search", body, timeout=timeout))
+    async def facet_search(self, uid: StoredUid, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
+        return self._object(await self.read(path_of(uid, "facet-search"), body, timeout=timeout))
 
-    async def similar(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
-        return self._object(await self.read(f"indexes/{segment(uid)}/similar", body, timeout=timeout))
+    async def similar(self, uid: StoredUid, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
+        return self._object(await self.read(path_of(uid, "similar"), body, timeout=timeout))
 
-    async def fetch_documents(self, uid: str, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
-        return self._object(await self.read(f"indexes/{segment(uid)}/documents/fetch", body, timeout=timeout))
+    async def fetch_documents(self, uid: StoredUid, body: Json, *, timeout: float | None = None) -> dict[str, Any]:
+        return self._object(await self.read(path_of(uid, "documents/fetch"), body, timeout=timeout))
 
-    async def get_document(self, uid: str, key: str, *, fields: list[str] | None = None) -> dict[str, Any]:
-        params = {"fields": ",".join(fields)} if fields is not None else None
-        return self._object(await self.get(f"indexes/{segment(uid)}/documents/{segment(key)}", params=params))
+    async def get_document(
+        self, uid: StoredUid, key: str, *, fields: list[str] | None = None, vectors: bool = False
+    ) -> dict[str, Any]:
+        params = {"fields": ",".join(fields)} if fields is not None else {}
+        if vectors:
+            params["retrieveVectors"] = "true"
+        return self._object(await self.get(path_of(uid, f"documents/{segment(key)}"), params=params))
 
-    async def index(self, uid: str) -> dict[str, Any]:
-        return self._object(await self.get(f"indexes/{segment(uid)}"))
+    async def index(self, uid: StoredUid) -> dict[str, Any]:
+        return self._object(await self.get(path_of(uid)))
 
-    async def stats(self, uid: str) -> dict[str, Any]:
-        return self._object(await self.get(f"indexes/{segment(uid)}/stats"))
+    async def stats(self, uid: StoredUid) -> dict[str, Any]:
+        return self._object(await self.get(path_of(uid, "stats")))
 
-    async def settings(self, uid: str) -> dict[str, Any]:
-        return self._object(await self.get(f"indexes/{segment(uid)}/settings"))
+    async def settings(self, uid: StoredUid) -> dict[str, Any]:
+        return self._object(await self.get(path_of(uid, "settings")))
 
-    async def tasks(self, *, timeout: float | None = None, **params: Any) -> dict[str, Any]:
-        """`GET /tasks`: {"results": [...], "total", "limit", "from", "next"}."""
+    async def tasks(
+        self, *, index: StoredUid | None = None, timeout: float | None = None, **params: Any
+    ) -> dict[str, Any]:
+        """`GET /tasks`: {"results": [...], "total", "limit", "from", "next"}. `index`: those of one index only."""
+        if index is not None:
+            params["indexUids"] = index
         page = self._object(await self.get("tasks", params=params, timeout=timeout))
         results = page.get("results")
         if not isinstance(results, list) or not all(_is_task(task) for task in results):
@@ -252,10 +304,15 @@ class NodeClient:
     def _client(self, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             headers=self._headers,
-            transport=transport,
+            transport=transport or self._network(),
+            trust_env=False,
+            timeout=httpx.Timeout(self._read_timeout, connect=CONNECT_TIMEOUT),
+        )
+
+    def _network(self) -> OnceRefused:
+        return OnceRefused(
             trust_env=False,
             verify=ssl.create_default_context() if urlsplit(self.node.url).scheme == "https" else False,
-            timeout=httpx.Timeout(self._read_timeout, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=64, keepalive_expiry=IDLE_CONNECTION_EXPIRY),
         )
 
@@ -285,7 +342,7 @@ class NodeClient:
     ) -> Any:
         response = await self._ask(method, path, params=params, content=content, timeout=timeout)
         if not response.is_success:
-            raise self._error_of(response)
+            raise error_of(self.node, response)
         try:
             return msgspec.json.decode(response.content)
         except msgspec.DecodeError as error:
@@ -318,9 +375,9 @@ class NodeClient:
                 )
             except DROPPED as error:
                 if last or self._lean:
-                    raise self._unavailable(error, sent=True) from error
+                    raise unavailable(self.node, error, sent=True) from error
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError) as error:
-                raise self._unavailable(error, sent=not isinstance(error, NEVER_SENT)) from error
+                raise unavailable(self.node, error, sent=not isinstance(error, NEVER_SENT)) from error
         raise AssertionError("unreachable")
 
     async def _ask_lean(
@@ -331,62 +388,13 @@ class NodeClient:
         target = f"{path}?{httpx.QueryParams(params)}" if params else path
         return await self._pool.request(method, target, content=content, timeout=timeout)
 
-    def _unavailable(self, error: Exception, *, sent: bool) -> NodeUnavailable:
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | OSError):
-            reason = f"cannot be reached at {self.node.url}"
-        elif isinstance(error, httpx.TimeoutException):
-            reason = "did not answer in time"
-        elif isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-            reason = f"has a url that cannot be used: {self.node.url}"
-        else:
-            reason = "closed the connection without an answer"
-        return NodeUnavailable(f"node `{self.name}` {reason}", node=self.name, sent=sent)
-
-    def _judge_write(self, response: httpx.Response) -> Answer:
-        if response.status_code == 202:
-            try:
-                task = msgspec.json.decode(response.content)["taskUid"]
-            except (msgspec.DecodeError, KeyError, TypeError):
-                task = None
-            if isinstance(task, int):
-                return Accepted(task=task)
-        error = self._error_of(response)
-        certain = response.status_code == 413 or (
-            (400 <= response.status_code < 500 or response.status_code == 503) and _error_body(response) is not None
-        )
-        if certain:
-            return Refused(error=error, status=response.status_code, retry_after=_retry_after(response))
-        return Unknown(
-            error=NodeUnavailable(
-                f"node `{self.name}` answered {response.status_code} without saying what it did",
-                node=self.name,
-                sent=True,
-            )
-        )
-
-    def _error_of(self, response: httpx.Response | Response) -> MiroirError:
-        body = _error_body(response)
-        message = body["message"] if body else f"status {response.status_code}"
-        if response.status_code in (401, 403):
-            return AuthenticationFailed(
-                f"node `{self.name}` refused the key: {message}",
-                hint=f"check the key of node `{self.name}` (key_env, key_file or key_command in the topology file)",
-            )
-        if body is None or response.status_code >= 500 or response.status_code in (408, 429):
-            return NodeUnavailable(
-                f"node `{self.name}` answered {response.status_code}: {message}",
-                node=self.name,
-                sent=True,
-                retry_after=_retry_after(response),
-            )
-        return NodeRefusal(
-            message,
-            status=response.status_code,
-            node_code=str(body["code"]),
-            node=self.name,
-            error_type=str(body.get("type", "invalid_request")),
-            retry_after=_retry_after(response),
-        )
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Around the reading of a raw answer: one that cannot be read is this node's `NodeUnavailable`."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise self._strange() from error
 
     def _object(self, found: Any) -> dict[str, Any]:
         if not isinstance(found, dict):
@@ -400,6 +408,11 @@ class NodeClient:
 
     def _strange(self) -> NodeUnavailable:
         return NodeUnavailable(f"node `{self.name}` answered a body of an unknown shape", node=self.name, sent=True)
+
+
+def path_of(uid: StoredUid, rest: str = "") -> str:
+    """The path of an index on a node, or of what is below it."""
+    return f"indexes/{segment(uid)}/{rest}".rstrip("/")
 
 
 @lru_cache(maxsize=1024)
@@ -417,26 +430,5 @@ def _is_task(value: object) -> bool:
     )
 
 
-def _error_body(response: httpx.Response | Response) -> dict[str, Any] | None:
-    """Meilisearch's error object, or None when the body is not one."""
-    try:
-        body = msgspec.json.decode(response.content)
-    except msgspec.DecodeError:
-        return None
-    if isinstance(body, dict) and isinstance(body.get("message"), str) and isinstance(body.get("code"), str):
-        return body
-    return None
-
-
-def _clock(response: httpx.Response | Response) -> float | None:
-    try:
-        return parsedate_to_datetime(response.headers["date"]).timestamp()
-    except (KeyError, ValueError):
-        return None
-
-
-def _retry_after(response: httpx.Response | Response) -> float | None:
-    try:
-        return max(0.0, float(response.headers["retry-after"]))
-    except (KeyError, ValueError):
-        return None
+async def _at_leisure(request: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+    return await request

@@ -14,15 +14,24 @@ import httpx
 
 @dataclass(slots=True, kw_only=True)
 class Response:
-    """A whole answer. Names of headers are in lower case."""
+    """A whole answer. `raw_headers` as they came."""
 
     status_code: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
+    raw_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     content: bytes = b""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by their names in lower case."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.raw_headers}
 
     @property
     def is_success(self) -> bool:
         return 200 <= self.status_code < 300
+
+
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+"""Headers, one of which says where the body ends if the end of the connection does not."""
 
 
 class Unanswered(httpx.RemoteProtocolError):
@@ -77,12 +86,12 @@ class Connection(asyncio.Protocol):
         self._response, self._parts = Response(), []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._response.raw_headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self._response.status_code = self._parser.get_status_code()
-        framed = not self._response.headers.keys().isdisjoint(("content-length", "transfer-encoding"))
+        framed = any(name.lower() in FRAMING for name, _ in self._response.raw_headers)
         self._until_closed = self._response.status_code >= 200 and not framed
 
     def on_body(self, body: bytes) -> None:
@@ -101,7 +110,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._heard = self._until_closed = False
         answer = self._answer = self._loop.create_future()
-        late = self._loop.call_later(timeout, self._fail, httpx.ReadTimeout("no answer in time"))
+        late = self._loop.call_later(timeout, self._expire)
         try:
             self._transport.write(request)
             response: Response = await answer
@@ -128,6 +137,9 @@ class Connection(asyncio.Protocol):
         if answer is not None and not answer.done():
             self._response.content = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             answer.set_result(self._response)
+
+    def _expire(self) -> None:
+        self._fail(httpx.ReadTimeout("no answer in time"))
 
     def _fail(self, error: Exception) -> None:
         self.usable = False

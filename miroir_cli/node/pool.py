@@ -45,6 +45,7 @@ class ReadPool:
         self._all: set[Connection] = set()
         self._idle: list[Connection] = []
         """Those without a request, the one used last at the end."""
+        self._opening: set[asyncio.Task[Connection]] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -77,6 +78,7 @@ class ReadPool:
         self._closed = True
         if self._expiry is not None:
             self._expiry.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         closing = list(self._all)
         for connection in closing:
             connection.close()
@@ -122,8 +124,20 @@ class ReadPool:
         self._expiry = None if due is None or self._closed else loop.call_at(due, self._expire)
 
     async def _connect(self) -> Connection:
+        """A new connection. It is opened to its end even if nobody waits for it any more: a socket that wins the race
+        between addresses at the moment in which it is cancelled would stay open (CPython's gh-124309)."""
         if self._closed:
             raise RuntimeError("the pool is closed")
+        opening = asyncio.create_task(self._open())
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close)
+            raise
+
+    async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -147,3 +161,9 @@ class ReadPool:
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
         return ssl.create_default_context() if self._url.scheme == "https" else None
+
+
+def _close(opening: asyncio.Task[Connection]) -> None:
+    """Close a connection for which nobody waits any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from miroir_cli.errors import ForeignNode, NotFound
 from miroir_cli.model import Index, IndexMap, IndexUid, NodeName, Replica, ReplicaState, ShardId
-from miroir_cli.replication.copies import Copy, Holding, newest_copies
+from miroir_cli.replication.copies import Copy, Holding, newest_aliases, newest_copies
+from miroir_cli.store.aliases import usable
 from miroir_cli.store.records import ClusterRecord, Found, Member, Rebuilt, RebuiltIndex
 
 BEYOND_LOST_NODES = 1_000_000
@@ -26,8 +27,9 @@ class Election:
     """A new state, and what has to be said of it.
 
     `sources`: for each index the epoch of its newest copy and the nodes that have it. `uncovered`: shards that no node
-    which answered was in sync for. `unknown`: indexes on nodes of which no node has a copy. `vanished`: indexes with a
-    copy that are on no node any more; they count as deleted. `newcomers`: nodes without a marker of the cluster.
+    which answered was in sync for. `unknown`: indexes on nodes of which no node has a copy, by their names there.
+    `vanished`: indexes with a copy that are on no node any more; they count as deleted. `newcomers`: nodes without a
+    marker of the cluster. `dangling`: aliases that stand for nothing any more, and are not in the new state.
     """
 
     state: Rebuilt
@@ -36,6 +38,7 @@ class Election:
     unknown: Mapping[str, tuple[NodeName, ...]] = field(default_factory=dict)
     vanished: tuple[IndexUid, ...] = ()
     newcomers: tuple[NodeName, ...] = ()
+    dangling: tuple[str, ...] = ()
 
 
 def cluster_of(holdings: Sequence[Holding]) -> ClusterRecord:
@@ -65,7 +68,12 @@ def cluster_of(holdings: Sequence[Holding]) -> ClusterRecord:
                 hint="correct the name or the url of the node in the topology file",
             )
     first = markers[0][1]
-    return ClusterRecord(name=first.name, id=first.cluster_id, epoch=max(holding.epoch for holding in holdings))
+    return ClusterRecord(
+        name=first.name,
+        id=first.cluster_id,
+        epoch=max(holding.epoch for holding in holdings),
+        renamed=max(marker.names for _, marker in markers),
+    )
 
 
 def missing_nodes(holdings: Sequence[Holding], accepted: AbstractSet[NodeName]) -> tuple[NodeName, ...]:
@@ -81,26 +89,25 @@ def reason_to_rebuild(found: Found, holdings: Sequence[Holding]) -> str | None:
     """
     cluster = cluster_of(holdings)
     if not found.exists:
-        return "the state file is missing"
+        return f"the {found.called} is missing"
     if found.damage is not None:
         return found.damage
     if found.cluster is None or (found.blank and found.cluster.id != cluster.id):
-        return "the state file is empty"
+        return f"the {found.called} is empty"
     if found.cluster.id != cluster.id:
         raise ForeignNode(
-            f"the state file is that of cluster {found.cluster.id}, the nodes belong to {cluster.id}",
-            hint="point `[state] url` in the topology file at the state file of these nodes",
+            f"the {found.called} is that of cluster {found.cluster.id}, the nodes belong to {cluster.id}",
+            hint=f"point `[state] url` in the topology file at the {found.called} of these nodes",
         )
     if found.cluster.epoch < cluster.epoch:
         knowing = next(holding.node for holding in holdings if holding.epoch == cluster.epoch)
-        return f"the state file is at epoch {found.cluster.epoch}, node `{knowing}` knows {cluster.epoch}"
-    for uid, (incarnation, n) in sorted(found.newest.items()):
+        return f"the {found.called} is at epoch {found.cluster.epoch}, node `{knowing}` knows {cluster.epoch}"
+    for newest in found.newest:
         for holding in holdings:
-            trace = holding.traces.get((uid, incarnation))
-            if trace is not None and trace.newest > n:
-                return (
-                    f"the state file knows {n} writes of index `{uid}`, node `{holding.node}` has write {trace.newest}"
-                )
+            trace = holding.traces.get((newest.stored_as, newest.incarnation))
+            if trace is not None and trace.newest > newest.n:
+                ours = f"the {found.called} knows {newest.n} writes of index `{newest.uid}`"
+                return f"{ours}, node `{holding.node}` has write {trace.newest}"
     return None
 
 
@@ -116,9 +123,10 @@ def elect(holdings: Sequence[Holding], *, accepted: AbstractSet[NodeName], above
     vanished = tuple(uid for uid, copy in newest.items() if copy.map and _vanished(copy.map, holdings))
     alive = {uid: copy for uid, copy in newest.items() if copy.map and uid not in vanished}
     indexes = [_rebuilt(copy.map, holdings, epoch=epoch) for copy in alive.values() if copy.map]
+    aliases, dangling = usable(newest_aliases(holdings), alive)
     return Election(
         state=Rebuilt(
-            cluster=replace(cluster, epoch=epoch),
+            cluster=replace(cluster, epoch=epoch, renamed=epoch if cluster.renamed else 0),
             members=tuple(
                 Member(name=holding.node, url=holding.url, top_task=holding.top_task)
                 for holding in holdings
@@ -126,26 +134,32 @@ def elect(holdings: Sequence[Holding], *, accepted: AbstractSet[NodeName], above
             ),
             indexes=tuple(indexes),
             deleted={uid: copy.incarnation for uid, copy in newest.items() if uid not in alive},
+            aliases=aliases,
         ),
         sources={uid: (copy.epoch, _knowing(copy, holdings)) for uid, copy in alive.items()},
         uncovered={found.index.uid: shards for found in indexes if (shards := _uncovered(found))},
         unknown=_unknown(alive, holdings),
         vanished=vanished,
         newcomers=tuple(holding.node for holding in holdings if holding.marker is None),
+        dangling=dangling,
     )
 
 
 def _vanished(map: IndexMap, holdings: Sequence[Holding]) -> bool:
     """Whether every node that had a part of the index answers with the same disk and without it."""
     return set(map.nodes()) <= {
-        holding.node for holding in holdings if holding.marker is not None and map.index.uid not in holding.indexes
+        holding.node
+        for holding in holdings
+        if holding.marker is not None and map.index.stored_as not in holding.indexes
     }
 
 
 def _rebuilt(map: IndexMap, holdings: Sequence[Holding], *, epoch: int) -> RebuiltIndex:
     index = map.index
     here = {
-        holding.node: holding for holding in holdings if holding.marker is not None and index.uid in holding.indexes
+        holding.node: holding
+        for holding in holdings
+        if holding.marker is not None and index.stored_as in holding.indexes
     }
     chosen = {
         shard: min((here[name] for name in names if name in here), key=lambda holding: _preference(holding, index)).node
@@ -192,7 +206,8 @@ def _knowing(copy: Copy, holdings: Iterable[Holding]) -> tuple[NodeName, ...]:
 
 def _unknown(alive: Mapping[IndexUid, Copy], holdings: Sequence[Holding]) -> dict[str, tuple[NodeName, ...]]:
     found: dict[str, list[NodeName]] = {}
+    known = {copy.map.index.stored_as for copy in alive.values() if copy.map}
     for holding in holdings:
-        for uid in holding.indexes - set(alive):
+        for uid in holding.indexes - known:
             found.setdefault(uid, []).append(holding.node)
     return {uid: tuple(names) for uid, names in sorted(found.items())}

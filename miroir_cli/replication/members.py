@@ -23,11 +23,13 @@ from miroir_cli.errors import (
     NodeUnavailable,
     Refused,
 )
-from miroir_cli.model import RESERVED_INDEX, Index, NodeName, ReplicaState
+from miroir_cli.model import RESERVED_INDEX, Index, NodeName, StoredUid
 from miroir_cli.node.answers import Accepted, Answer
+from miroir_cli.node.client import path_of
 from miroir_cli.replication.copies import (
     MARKER,
     copy_document,
+    copy_documents,
     marker_document,
     surplus_tombstones,
     tombstone_document,
@@ -77,7 +79,7 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
     present = {name: disk for name, disk in disks.items() if isinstance(disk, Disk)}
     for name, disk in present.items():
         if disk.marker is not None:
-            _check_marker(cluster.fleet[name], disk.marker, record)
+            _check_marker(cluster, cluster.fleet[name], disk.marker, record)
     for name, disk in present.items():
         member = known.get(name)
         if member is None or not disk.is_of(member):
@@ -99,6 +101,21 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
     return Roll(present=tuple(present), absent=absent)
 
 
+async def refuse_lost_state(cluster: Cluster) -> None:
+    """Raise `EpochStale` when there is no state, and a node that answers belongs to a cluster of this name already: who
+    answered by it would say of everything that it does not exist."""
+    if await cluster.store.cluster() is not None:
+        return
+    name = cluster.topology.cluster.name
+    disks = await cluster.fleet.each(lambda client: _in_time(client, read_disk(client), limit=cluster.patience.answer))
+    for node, disk in disks.items():
+        if isinstance(disk, Disk) and disk.marker is not None and disk.marker.get("name") == name:
+            raise EpochStale(
+                f"{cluster.topology.state_place} is empty, but node `{node}` belongs to a cluster `{name}` already",
+                hint="put the state back, or run `miroir state recover` to rebuild it from the nodes",
+            )
+
+
 async def check_newcomer(cluster: Cluster, client: NodeClient) -> None:
     """Make sure that a node can join: it answers, is Meilisearch, is no other cluster's and no other node of this one,
     and has no index of a name that the cluster uses unless it was a member before. Changes nothing.
@@ -112,17 +129,17 @@ async def check_newcomer(cluster: Cluster, client: NodeClient) -> None:
         error.hint = "check that Meilisearch runs at this address and port, and that this machine can reach it"
         raise
     if disk.marker is not None:
-        _check_marker(client, disk.marker, record)
+        _check_marker(cluster, client, disk.marker, record)
         return
     for index in await cluster.store.indexes():
-        if await _has_index(client, index.uid):
+        if await _has_index(client, index.stored_as):
             raise Refused(
-                f"node `{client.name}` at {client.node.url} has an index `{index.uid}` that is not the cluster's",
+                f"node `{client.name}` at {client.node.url} has an index `{index.stored_as}` that is not the cluster's",
                 hint="delete it on the node if nobody needs it, or give the node's documents another index",
             )
 
 
-async def _has_index(client: NodeClient, uid: str) -> bool:
+async def _has_index(client: NodeClient, uid: StoredUid) -> bool:
     try:
         await client.index(uid)
     except NodeRefusal as error:
@@ -174,15 +191,16 @@ async def read_disk(client: NodeClient) -> Disk:
     return Disk(marker=marker, top_task=await client.top_task())
 
 
-def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRecord) -> None:
+def _check_marker(cluster: Cluster, client: NodeClient, marker: dict[str, Any], record: ClusterRecord) -> None:
+    called = cluster.topology.state_called
     if marker.get("cluster_id") != record.id:
         same = marker.get("name") == record.name
         raise ForeignNode(
             f"node `{client.name}` at {client.node.url} belongs to another cluster"
             f"{', also called' if same else ':'} `{marker.get('name')}`",
-            hint="if this is a new state file because the old one was lost, run `miroir state recover`"
+            hint=f"if this is a new {called} because the old one was lost, run `miroir state recover`"
             if same
-            else "take it out of the topology file, or use the state file of its cluster",
+            else f"take it out of the topology file, or use the {called} of its cluster",
         )
     if marker.get("node") != client.name:
         raise ForeignNode(
@@ -191,8 +209,8 @@ def _check_marker(client: NodeClient, marker: dict[str, Any], record: ClusterRec
         )
     if int(marker.get("epoch", 0)) > record.epoch:
         raise EpochStale(
-            f"node `{client.name}` knows state {marker.get('epoch')}, this state file is at {record.epoch}",
-            hint="this is an older copy of the state file: use the newest one (`[state] url` in the topology file), or "
+            f"node `{client.name}` knows state {marker.get('epoch')}, this {called} is at {record.epoch}",
+            hint=f"this is an older copy of the {called}: use the newest one (`[state] url` in the topology file), or "
             "run `miroir state recover` when there is none",
         )
 
@@ -205,7 +223,7 @@ async def _welcome(cluster: Cluster, client: NodeClient) -> None:
     """Write the marker and wait for it; the node is a member from then on."""
     record = await cluster.store.found(name=cluster.topology.cluster.name)
     answer = await client.write(
-        "PATCH", f"indexes/{RESERVED_INDEX}/settings", content=msgspec.json.encode(HIDDEN), timeout=10.0
+        "PATCH", path_of(RESERVED_INDEX, "settings"), content=msgspec.json.encode(HIDDEN), timeout=10.0
     )
     if isinstance(answer, Accepted):
         answer = await _put(client, [marker_document(record, client.name)])
@@ -239,16 +257,8 @@ async def confirm(cluster: Cluster, client: NodeClient) -> bool:
 
 
 async def _lose(cluster: Cluster, client: NodeClient) -> None:
-    for index in await cluster.store.indexes():
-        map = await cluster.store.map(index.uid)
-        shards = [
-            replica.shard
-            for replica in (map.replicas if map else ())
-            if replica.node == client.name and replica.state not in (ReplicaState.LOST, ReplicaState.LEAVING)
-        ]
-        if shards:
-            await cluster.store.mark(index.uid, {client.name: shards}, state=ReplicaState.LOST)
-            await publish(cluster, index.uid)
+    for uid in await cluster.store.lose(client.name):
+        await publish(cluster, uid)
 
 
 async def publish(
@@ -277,14 +287,31 @@ async def publish(
         before = now
         await cluster.fleet.each(partial(_copy_to, cluster, record, document), names=chosen)
         if map is not None and names is None:
-            await cluster.store.note_published(uid, map.epoch)
+            await cluster.store.note_published(map.index, map.epoch)
 
 
-async def _copy_to(cluster: Cluster, record: ClusterRecord, document: dict[str, Any], client: NodeClient) -> None:
-    """Give a node one copy or tombstone with its epoch, unless it knows a newer state than this store.
+async def publish_names(cluster: Cluster) -> None:
+    """Tell every node that answers of the newest names and aliases, which are all copies; it is queued there, not
+    waited for. A node that does not answer gets them with the next copy of anything."""
+    members = await cluster.store.members()
+    chosen = [name for name in members if name in cluster.fleet]
+    told = -1
+    while (record := await cluster.store.cluster()) is not None and record.renamed != told:
+        told = record.renamed
+        await cluster.fleet.each(partial(_copy_to, cluster, record, None), names=chosen)
 
-    Both go in one request of one kind, which is one batch of the node's: that costs the same however small it is.
+
+async def _copy_to(
+    cluster: Cluster, record: ClusterRecord, document: dict[str, Any] | None, client: NodeClient
+) -> None:
+    """Give a node one copy or tombstone with its epoch, unless it knows a newer state than this store. One that has not
+    heard of the newest names gets all copies: of names that change together none may be there alone. Without a document
+    only such a node gets anything.
+
+    Everything goes in one request of one kind, which is one batch of the node's: that costs the same however small it
+    is.
     """
+    names = 0
     try:
         question = client.get_document(RESERVED_INDEX, MARKER)
         marker = await _in_time(client, question, limit=cluster.patience.answer)
@@ -292,10 +319,18 @@ async def _copy_to(cluster: Cluster, record: ClusterRecord, document: dict[str, 
         if error.status != 404:
             raise
     else:
+        names = int(marker.get("names", 0))
         if int(marker.get("epoch", 0)) > await cluster.store.epoch():
             return
-    answer = await _put(client, [document, {"id": MARKER, "epoch": record.epoch}], method="PUT")
-    if isinstance(answer, Accepted) and document["deleted"]:
+    documents = [] if document is None else [document]
+    if names >= record.renamed and not documents:
+        return
+    if names < record.renamed:
+        copies = await cluster.store.copies()
+        record, documents = copies.cluster, copy_documents(copies)
+    told = {"id": MARKER, "epoch": record.epoch, "names": record.renamed}
+    answer = await _put(client, [*documents, told], method="PUT")
+    if isinstance(answer, Accepted) and document is not None and document["deleted"]:
         await _forget_old_tombstones(client)
 
 
@@ -305,7 +340,7 @@ async def _forget_old_tombstones(client: NodeClient) -> None:
     if surplus:
         await client.write(
             "POST",
-            f"indexes/{RESERVED_INDEX}/documents/delete-batch",
+            path_of(RESERVED_INDEX, "documents/delete-batch"),
             content=msgspec.json.encode(surplus),
             timeout=10.0,
         )
@@ -314,7 +349,7 @@ async def _forget_old_tombstones(client: NodeClient) -> None:
 async def _put(client: NodeClient, documents: list[dict[str, Any]], *, method: str = "POST") -> Answer:
     return await client.write(
         method,
-        f"indexes/{RESERVED_INDEX}/documents",
+        path_of(RESERVED_INDEX, "documents"),
         content=msgspec.json.encode(documents),
         params={"primaryKey": "id"},
         timeout=10.0,

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.cluster import with_state
@@ -16,22 +15,31 @@ from miroir_cli.errors import (
     MiroirError,
     NodeRefusal,
     NodeUnavailable,
+    NotFound,
     Refused,
     TopologyInvalid,
-    UsageError,
+    known_instead,
 )
-from miroir_cli.model import RESERVED_INDEX, NodeName
-from miroir_cli.replication.copies import MARKER, Holding, Trace, newest_copies, read_copies, read_marker, read_traces
+from miroir_cli.model import RESERVED_INDEX, NodeName, StoredUid
+from miroir_cli.replication.copies import (
+    MARKER,
+    Holding,
+    Trace,
+    newest_copies,
+    read_aliases,
+    read_copies,
+    read_marker,
+    read_traces,
+)
 from miroir_cli.replication.election import Election, cluster_of, elect, missing_nodes, reason_to_rebuild
 from miroir_cli.replication.members import call_roll, read_disk
 from miroir_cli.replication.recover import fence
 from miroir_cli.store.locks import STATE
-from miroir_cli.store.sqlite.file import StateFile
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Site
     from miroir_cli.node.client import NodeClient
-    from miroir_cli.store.records import Replacement
+    from miroir_cli.store.protocol import Replacement
 
 PAGE = 1000
 MOST_COPIES = 100_000
@@ -43,14 +51,15 @@ LOOK_AGAIN = 0.2
 class Recovery:
     """What was recovered, or would be (`done` is false): why, from which nodes, and the state that came out.
 
-    `aside` is the name that the old file has now. `waiting` counts tasks of each index in the nodes' queues.
+    `aside` is the name that the old state has now: a path, or how its keys begin. `waiting` counts tasks of each index
+    in the nodes' queues.
     """
 
     reason: str
     election: Election
     holdings: tuple[Holding, ...]
     accepted: tuple[NodeName, ...]
-    aside: Path | None = None
+    aside: str | None = None
     done: bool = False
 
     @property
@@ -68,19 +77,22 @@ async def recover_state(
 ) -> Recovery:
     """Put a state store that is lost, damaged or older than the nodes together from the copies on all nodes.
 
-    Waits for what is in the nodes' queues, `timeout` seconds at most: afterwards nobody knows of it. Raises `Refused`
+    Waits for what is in the nodes' queues, `timeout` seconds at most: afterwards nobody knows of it. Raises `NotFound`
+    for a name in `accept_loss` that no node has; `Refused`
     when nothing is lost, and when a node does not answer that is not in `accept_loss`; `ForeignNode`; `Locked` when
     another command has the state open; `NodeUnavailable` when a node does not finish in time.
     """
-    file = replacement or StateFile(site.topology.state_path)
+    if replacement is None:
+        assert site.backend is not None, "opened by `open_site`"
+        replacement = site.backend.replacement()
     accepted = frozenset(map(NodeName, accept_loss))
     async with site.locks.once(RECOVERING), site.locks.alone(STATE):
-        found = await file.inspect()
+        found = await replacement.inspect()
         holdings = await _ask_everybody(site, accepted)
         reason = reason_to_rebuild(found, holdings)
         if reason is None:
             raise Refused(
-                f"nothing to recover: state file `{site.topology.state_path}` is as new as what the nodes know",
+                f"nothing to recover: {site.topology.state_place} is as new as what the nodes know",
                 hint="run `miroir status` to see the state of the cluster",
             )
         if not dry_run:
@@ -92,9 +104,9 @@ async def recover_state(
         )
         if dry_run:
             return recovery
-        await file.build(election.state)
-        aside = await file.set_aside()
-        await file.take_place()
+        await replacement.build(election.state)
+        aside = await replacement.set_aside()
+        await replacement.take_place()
     await _tell_nodes(site)
     return replace(recovery, aside=aside, done=True)
 
@@ -122,7 +134,7 @@ class _Answer:
 
     marker: Mapping[str, Any] | None
     documents: Sequence[Mapping[str, Any]]
-    indexes: frozenset[str]
+    indexes: frozenset[StoredUid]
 
 
 async def _ask_everybody(site: Site, accepted: frozenset[NodeName]) -> tuple[Holding, ...]:
@@ -147,11 +159,15 @@ async def _ask_everybody(site: Site, accepted: frozenset[NodeName]) -> tuple[Hol
             hint="set `[cluster] name` back, or correct the urls of the nodes",
         )
     holdings = tuple(
-        replace(holding, copies=read_copies(found[holding.node].documents, cluster_id=record.id))
+        replace(
+            holding,
+            copies=read_copies(found[holding.node].documents, cluster_id=record.id),
+            aliases=read_aliases(found[holding.node].documents, cluster_id=record.id),
+        )
         for holding in holdings
     )
     _refuse_unknown(site, accepted, holdings)
-    uids = [uid for uid, copy in newest_copies(holdings).items() if copy.map]
+    uids = [copy.map.index.stored_as for copy in newest_copies(holdings).values() if copy.map]
     return await _with_tasks(site, holdings, uids, accepted)
 
 
@@ -168,21 +184,21 @@ async def _ask(client: NodeClient) -> _Answer:
     return _Answer(
         marker=disk.marker,
         documents=[document for document in documents if document.get("id") != MARKER],
-        indexes=frozenset(index["uid"] for index in listed["results"]) - {RESERVED_INDEX},
+        indexes=frozenset(StoredUid(index["uid"]) for index in listed["results"]) - {RESERVED_INDEX},
     )
 
 
 async def _with_tasks(
-    site: Site, holdings: Sequence[Holding], uids: Sequence[str], accepted: frozenset[NodeName]
+    site: Site, holdings: Sequence[Holding], uids: Sequence[StoredUid], accepted: frozenset[NodeName]
 ) -> tuple[Holding, ...]:
     by_name = {holding.node: holding for holding in holdings}
 
     async def look(client: NodeClient) -> Holding:
         holding = by_name[client.name]
-        traces: dict[tuple[str, int], Trace] = {}
-        waiting: dict[str, int] = {}
+        traces: dict[tuple[StoredUid, int], Trace] = {}
+        waiting: dict[StoredUid, int] = {}
         for uid in sorted(holding.indexes.intersection(uids)):
-            tasks = [task async for task in _tasks(client, indexUids=uid)]
+            tasks = [task async for task in _tasks(client, index=uid)]
             traces |= {(uid, incarnation): trace for incarnation, trace in read_traces(tasks).items()}
             if left := sum(task["status"] in ("enqueued", "processing") for task in tasks):
                 waiting[uid] = left
@@ -226,7 +242,9 @@ def _refuse_unknown(site: Site, accepted: frozenset[NodeName], holdings: Sequenc
         name for copy in newest_copies(holdings).values() if copy.map for name in copy.map.nodes()
     }
     for name in sorted(accepted - known):
-        raise UsageError(f"no node is called `{name}`", hint=f"known: {', '.join(sorted(known))}")
+        raise NotFound(
+            f"no node is called `{name}`", hint=known_instead(name, sorted(known), listing="miroir node list")
+        )
 
 
 def _refuse(names: Iterable[NodeName], why: str) -> None:
@@ -247,12 +265,12 @@ async def _come_to_rest(site: Site, holdings: Sequence[Holding], *, timeout: flo
     silent = set(names) - set(await fence(site, names))
     if silent:
         raise NodeUnavailable(f"node `{min(silent)}` does not answer any more", node=min(silent), sent=False)
-    uids = {RESERVED_INDEX, *newest_copies(holdings)}
+    uids: set[StoredUid] = {RESERVED_INDEX, *(copy.stored_as for copy in newest_copies(holdings).values())}
     deadline = time.monotonic() + timeout
     await site.fleet.all(lambda client: _queue_empty(client, uids, deadline=deadline, timeout=timeout), names=names)
 
 
-async def _queue_empty(client: NodeClient, uids: set[Any], *, deadline: float, timeout: float) -> None:
+async def _queue_empty(client: NodeClient, uids: set[StoredUid], *, deadline: float, timeout: float) -> None:
     while True:
         left = 0
         async for task in _tasks(client, statuses="enqueued,processing"):

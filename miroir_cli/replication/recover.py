@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import MiroirError, WriteUnknown
-from miroir_cli.model import Index, Intent, IntentState, IntentTarget, NodeName, ShardId, WriteKind
+from miroir_cli.model import Index, Intent, IntentState, IntentTarget, NodeName, ShardId, StoredUid
 from miroir_cli.replication.members import confirm, publish
 from miroir_cli.replication.verdict import Part, Sent, judge_recovery
 
@@ -27,10 +27,14 @@ async def recover(cluster: Cluster, index: Index) -> Intent | None:
     newest = await cluster.store.newest_intent(index.uid)
     if newest is None or newest.state is not IntentState.OPEN:
         return None
+    if newest.incarnation != index.incarnation:
+        await cluster.store.require(index)  # its name stands for another one now
     above = await newest_known(cluster, newest)
     fenced = await fence(cluster, [target.node for target in newest.targets])
     known = [name for name in fenced if await _has_its_disk(cluster, name)]
-    found = await cluster.fleet.each(lambda client: find_tasks(client, newest, above=above[client.name]), names=known)
+    found = await cluster.fleet.each(
+        lambda client: find_tasks(client, newest, index.stored_as, above=above[client.name]), names=known
+    )
     answers: dict[NodeName, tuple[Part, ...]] = {}
     for target in newest.targets:
         tasks = found.get(target.node)
@@ -109,23 +113,24 @@ def _parts(intent: Intent, target: IntentTarget, tasks: dict[str, int], *, rest:
     return tuple(parts)
 
 
-async def find_tasks(client: NodeClient, intent: Intent, *, above: int) -> dict[str, int]:
-    """The tasks of a node that carry an intent: their metadata and uids. Looks at the newest tasks of the index.
+async def find_tasks(client: NodeClient, intent: Intent, index: StoredUid, *, above: int) -> dict[str, int]:
+    """The tasks of a node that carry an intent of the index: their metadata and uids. Looks at its newest
+    tasks.
 
-    A settings task carries no metadata: it is the intent's when its uid is above all tasks of the index that were
-    recorded of the node, for only the holder of the order lock sends settings.
+    A task of settings or of a primary key carries no metadata: it is the intent's when its uid is above all tasks of
+    the index that were recorded of the node, for only the holder of the order lock sends those.
     """
-    if intent.kind is WriteKind.SETTINGS:
-        page = await client.tasks(indexUids=intent.uid, types="settingsUpdate", limit=1)
+    if intent.kind.unmarked is not None:
+        page = await client.tasks(index=index, types=intent.kind.unmarked, limit=1)
         newest = page["results"][0]["uid"] if page["results"] else -1
         return {intent.metadata: newest} if newest > above else {}
     found: dict[str, int] = {}
     start: int | None = None
     while True:
-        params: dict[str, Any] = {"indexUids": intent.uid, "limit": PAGE}
+        params: dict[str, Any] = {"limit": PAGE}
         if start is not None:
             params["from"] = start
-        page = await client.tasks(**params)
+        page = await client.tasks(index=index, **params)
         for task in page["results"]:
             metadata = task.get("customMetadata") or ""
             if metadata == intent.metadata or metadata.startswith(f"{intent.metadata}:"):

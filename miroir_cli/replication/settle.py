@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from miroir_cli.errors import IndexNotFound, MiroirError, NodeUnavailable
-from miroir_cli.model import IntentState, WriteKind
+from miroir_cli.errors import IndexNotFound, IndexRenamed, MiroirError, NodeUnavailable
+from miroir_cli.model import IntentState
+from miroir_cli.node.wording import for_users
 from miroir_cli.replication.members import publish, roll_once, suspect
 from miroir_cli.replication.verdict import Look, Sight, TaskView, gone, judge_settling, stored_on
 
@@ -72,11 +74,10 @@ class Settler:
         """One round: ask every node that serves the index at once, decide what can be decided, record it. Others count
         for nothing, and one that hangs would hold up everybody.
 
-        Raises `IndexNotFound` when the index was deleted meanwhile, even if it was created anew.
+        Raises `IndexNotFound` when the index was deleted meanwhile, even if it was created anew, and `IndexRenamed`
+        when it has another name now: everything that was sent before is settled then.
         """
-        pending = await self.cluster.store.pending(self.index.uid)
-        if pending.incarnation != self.index.incarnation:
-            raise IndexNotFound(f"index `{self.index.uid}` was deleted meanwhile", hint="run `miroir index list`")
+        pending = await self.cluster.store.pending(self.index)
         await self.cluster.meet(pending.lanes)
         serving = {name for names in pending.in_sync.values() for name in names}
         found = await self.cluster.fleet.each(
@@ -95,9 +96,9 @@ class Settler:
         if self._last is not None and self._last[0] == signature:
             return self._last[1]
         ended, marked = await self.cluster.store.settle_intents(
-            self.index.uid, lambda current: judge_settling(current, sight)
+            self.index, lambda current: judge_settling(current, sight)
         )
-        changed = marked.stale or any(intent.kind is WriteKind.SETTINGS for intent in ended)
+        changed = marked.stale or any(not intent.kind.changes_documents for intent in ended)
         if changed or (ended and await self.cluster.store.unpublished(self.index.uid)):
             # Before anything is told as done: a state rebuilt from an older map would look for it elsewhere.
             await publish(self.cluster, self.index.uid)
@@ -106,7 +107,9 @@ class Settler:
         self._last = None if ended else (signature, quiet)
         if not ended and not marked.stale:
             return quiet
-        after = await self.cluster.store.pending(self.index.uid)
+        after = pending
+        with suppress(IndexNotFound, IndexRenamed):
+            after = await self.cluster.store.pending(self.index)
         return replace(quiet, done=tuple(_outcome(intent, after) for intent in ended), stale=marked.stale)
 
     async def _tasks(self, client: NodeClient, start: int) -> Look:
@@ -115,10 +118,10 @@ class Settler:
         limit = self.cluster.patience.answer
         while True:
             page = await client.tasks(
-                timeout=limit, indexUids=self.index.uid, limit=PAGE, reverse="true", **{"from": start}
+                timeout=limit, index=self.index.stored_as, limit=PAGE, reverse="true", **{"from": start}
             )
             for task in page["results"]:
-                view = _view(task)
+                view = _view(task, self.index)
                 tasks[view.uid] = view
             following = page.get("next")
             if following is None:
@@ -191,7 +194,7 @@ class Settler:
         return str([(batch.get("uid"), batch.get("progress")) for batch in batches.get("results", [])])
 
 
-def _view(task: Mapping[str, object]) -> TaskView:
+def _view(task: Mapping[str, object], index: Index) -> TaskView:
     details = task.get("details")
     error = task.get("error")
     indexed = details.get("indexedDocuments") if isinstance(details, dict) else None
@@ -200,7 +203,7 @@ def _view(task: Mapping[str, object]) -> TaskView:
         status=str(task["status"]),
         type=str(task["type"]),
         indexed=indexed if isinstance(indexed, int) else None,
-        error=str(error.get("message")) if isinstance(error, dict) else None,
+        error=for_users(str(error.get("message")), index) if isinstance(error, dict) else None,
         metadata=str(task["customMetadata"]) if task.get("customMetadata") is not None else None,
     )
 
@@ -237,7 +240,10 @@ async def settle_until(cluster: Cluster, index: Index, n: int, *, timeout: float
     try:
         async with asyncio.timeout(timeout):
             while True:
-                found = await settle(cluster, index)
+                try:
+                    found = await settle(cluster, index)
+                except IndexRenamed:
+                    break  # nothing was on its way when it got its new name
                 silent = found.silent
                 outcomes.update({outcome.n: outcome for outcome in found.done})
                 if found.settled >= n:
@@ -252,7 +258,15 @@ async def settle_until(cluster: Cluster, index: Index, n: int, *, timeout: float
             sent=True,
         ) from None
     if n not in outcomes:
-        pending = await cluster.store.pending(index.uid)
-        for number, intent in (await cluster.store.intents(index.uid, [n])).items():
-            outcomes[number] = _outcome(intent, pending)
+        outcomes |= await _read_outcome(cluster, index, n)
     return outcomes
+
+
+async def _read_outcome(cluster: Cluster, index: Index, n: int) -> dict[int, IntentOutcome]:
+    """How a write ended that somebody else has settled, whatever its index is called now; empty when nobody knows."""
+    while (now := await cluster.store.follow(index)) is not None:
+        pending = await cluster.store.pending(now.uid)
+        found = await cluster.store.intents(now.uid, [n])
+        if pending.incarnation == now.incarnation and all(i.incarnation == now.incarnation for i in found.values()):
+            return {number: _outcome(intent, pending) for number, intent in found.items()}
+    return {}

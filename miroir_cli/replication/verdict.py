@@ -158,6 +158,10 @@ class Sight:
     given_up: Mapping[NodeName, str] = field(default_factory=dict)
 
 
+HARMLESS = frozenset({"indexCompaction"})
+"""Types of tasks that change neither documents nor settings, whoever made them."""
+
+
 class Fate(Enum):
     """What became of a shard's part of a write on one node."""
 
@@ -258,9 +262,7 @@ def _audit(
 ) -> tuple[dict[NodeName, dict[int, frozenset[ShardId] | None]], dict[NodeName, int]]:
     """Tasks that nobody recorded, and for each node the uid up to which every task is final and accounted for."""
     by_metadata = {intent.metadata: intent for intent in pending.intents}
-    settings_open = any(
-        intent.state is IntentState.OPEN and intent.kind is WriteKind.SETTINGS for intent in pending.intents
-    )
+    unmarked = {intent.kind.unmarked for intent in pending.intents if intent.state is IntentState.OPEN} - {None}
     foreign: dict[NodeName, dict[int, frozenset[ShardId] | None]] = {}
     looked: dict[NodeName, int] = {}
     for node, look in sight.looks.items():
@@ -276,10 +278,10 @@ def _audit(
             task = look.tasks[uid]
             mover = _mover_of(task, pending)
             touched = moved_since(uid, node, mover, pending) if mover is not None else None
-            if uid not in known and touched != frozenset():
+            if uid not in known and touched != frozenset() and task.type not in HARMLESS:
                 intent = by_metadata.get(":".join((task.metadata or "").split(":")[:4]))
                 sending = intent is not None and intent.state is IntentState.OPEN
-                if sending or (settings_open and task.type == "settingsUpdate"):
+                if sending or task.type in unmarked:
                     passed = False
                     continue
                 foreign.setdefault(node, {})[uid] = intent.shards if intent is not None else touched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from miroir_cli.errors import AuthenticationFailed, NodeRefusal, NodeUnavailable, WriteUnknown
 from miroir_cli.model import Index, Intent, IntentState, IntentTarget, Json, NodeName, ShardId, WriteKind
 from miroir_cli.node.answers import Accepted, Answer, Refused
-from miroir_cli.node.client import NodeClient, segment
+from miroir_cli.node.client import NodeClient, path_of
+from miroir_cli.node.wording import for_users
 from miroir_cli.replication.members import publish, roll_once, suspect
 from miroir_cli.replication.recover import find_tasks, newest_known, recover
 from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
@@ -20,6 +21,7 @@ from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
     from miroir_cli.store.records import BatchRecord, KeysOf
+    from miroir_cli.store.tasks import NewTask, Task
 
 LOOKUP_PAUSE = 0.2
 
@@ -45,6 +47,10 @@ class Outgoing:
     """For an import: the batch that this write carries, recorded with it."""
     keys: KeysOf | None = None
     """The primary keys that it touches in a shard; None when nobody can name them (a filter)."""
+    task: NewTask | None = None
+    """The client's task that it stands for, recorded with it."""
+    portions: Callable[[Intent, IntentTarget], Sequence[frozenset[ShardId]]] | None = None
+    """How the shards of a node are parted into requests, when they must not all go in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,8 @@ class Written:
     retry_after: float | None = None
     stale: Mapping[NodeName, frozenset[ShardId]] = field(default_factory=dict)
     bytes_sent: Mapping[NodeName, int] = field(default_factory=dict)
+    task: Task | None = None
+    """The client's task, if it stands for one."""
 
 
 async def write(cluster: Cluster, index: Index, outgoing: Outgoing) -> Written:
@@ -91,8 +99,9 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
         body=outgoing.body,
         batch=outgoing.batch,
         keys=outgoing.keys,
+        task=outgoing.task,
     )
-    above = await newest_known(cluster, intent) if intent.kind is WriteKind.SETTINGS else {}
+    above = await newest_known(cluster, intent) if intent.kind.unmarked else {}
     sending = Sending(cluster, index, intent, outgoing, above=above)
     answers = await sending.run()
     closed, marked = await cluster.store.close_intent(
@@ -106,6 +115,7 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
             hint="run the command again: it finds out first",
         )
     refusal = sending.refusal
+    task = None if outgoing.task is None else await cluster.store.task_of(index.uid, index.incarnation, closed.n)
     return Written(
         n=closed.n,
         refused=closed.refused,
@@ -116,6 +126,7 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
         retry_after=refusal.retry_after if refusal else None,
         stale=marked.stale,
         bytes_sent=sending.bytes_sent,
+        task=task,
     )
 
 
@@ -152,7 +163,8 @@ class Sending:
     async def _to_target(self, target: IntentTarget, top_task: int) -> tuple[Part, ...]:
         if target.node not in self.cluster.fleet:
             return (_refused(target.shards, f"node `{target.node}` is not in the topology file"),)
-        return tuple([part async for part in self._parts(target, target.shards, top_task)])
+        portions = self.outgoing.portions(self.intent, target) if self.outgoing.portions else (target.shards,)
+        return tuple([part for portion in portions async for part in self._parts(target, portion, top_task)])
 
     async def _parts(self, target: IntentTarget, shards: frozenset[ShardId], top_task: int) -> AsyncIterator[Part]:
         """Send the shards as one task; in halves when the node finds that too large."""
@@ -176,7 +188,7 @@ class Sending:
         documents = self._documents(shards)
         if isinstance(answer, Refused):
             self.refusal = answer
-            return _refused(shards, answer.error.message)
+            return _refused(shards, for_users(answer.error.message, self.index))
         if isinstance(answer, Accepted):
             if answer.task <= top_task:
                 self.doubted.append(client)
@@ -192,14 +204,14 @@ class Sending:
         content = self.outgoing.payload(shards)
         self.bytes_sent[client.name] = self.bytes_sent.get(client.name, 0) + len(content)
         params = dict(self.outgoing.params)
-        if self.outgoing.kind is not WriteKind.SETTINGS:
+        if self.outgoing.kind.unmarked is None:
             params["customMetadata"] = self._metadata(target, shards)
         deadline = asyncio.get_running_loop().time() + self.cluster.patience.busy
         pause = 0.1
         while True:
             answer = await client.write(
                 self.outgoing.method,
-                f"indexes/{segment(self.index.uid)}/{self.outgoing.path}",
+                path_of(self.index.stored_as, self.outgoing.path),
                 content=content,
                 content_type=self.outgoing.content_type,
                 params=params,
@@ -219,7 +231,9 @@ class Sending:
             async with asyncio.timeout(self.cluster.patience.lookup):
                 while True:
                     with suppress(NodeUnavailable, NodeRefusal, AuthenticationFailed):
-                        found = await find_tasks(client, self.intent, above=self.above.get(client.name, -1))
+                        found = await find_tasks(
+                            client, self.intent, self.index.stored_as, above=self.above.get(client.name, -1)
+                        )
                         if wanted in found:
                             return found[wanted]
                     await asyncio.sleep(LOOKUP_PAUSE)

@@ -26,10 +26,13 @@ from miroir_cli.search.view import DETAILS, VECTORS, select
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Json
+    from miroir_cli.model import Json, StoredUid
     from miroir_cli.node.client import NodeClient
 
 EVERYTHING = 2**31 - 1
+LARGEST_SIZE = 2**64 - 1
+"""What nodes take for an offset or a limit."""
+
 DEFAULT_LIMIT = 20
 
 RANKED_UP_TO = 1000
@@ -62,8 +65,8 @@ async def browse(cluster: Cluster, uid: str, request: Json, *, options: SearchOp
     Raises and marks partial answers as `search` does.
     """
 
-    async def replay(client: NodeClient, timeout: float) -> object:
-        return await client.fetch_documents(uid, request, timeout=timeout)
+    async def replay(client: NodeClient, stored_as: StoredUid, timeout: float) -> object:
+        return await client.fetch_documents(stored_as, request, timeout=timeout)
 
     return await read(cluster, uid, lambda reader: _browse(reader, request), replay=replay, options=options)
 
@@ -86,7 +89,7 @@ def page_of(request: Json) -> Page | None:
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             return None
     sizes = (request.get("offset", 0), request.get("limit", DEFAULT_LIMIT))
-    if not all(isinstance(size, int) and not isinstance(size, bool) and 0 <= size < EVERYTHING for size in sizes):
+    if not all(isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= LARGEST_SIZE for size in sizes):
         return None
     if ids is not None and not (isinstance(ids, list) and all(type(each) in (int, str) for each in ids)):
         return None
@@ -135,7 +138,7 @@ async def _first_keys(reader: Reader, page: Page) -> tuple[list[Any], int, tuple
 
     async def first(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         body = prepared.for_every(shards, most=page.end, keys_only=True)
-        return await client.search(reader.uid, body, timeout=reader.options.timeout)
+        return await client.search(reader.stored_as, body, timeout=reader.options.timeout)
 
     answers, missing = await reader.ask(first, prepared.shards)
     hits = ordered_hits(prepared, answers, reader.map.index)
@@ -146,7 +149,7 @@ async def _sorted_keys(reader: Reader, page: Page) -> tuple[list[Any], int, tupl
     """By the nodes' own sort, as far as it takes to know which of the documents with equal values come first."""
     primary_key = reader.map.index.primary_key
     names = sorted({primary_key, *(rule.field for rule in page.sort)})
-    limit = max(page.end, 1)
+    limit = min(max(page.end, 1), EVERYTHING)
     while True:
         answers, missing = await _listed(reader, page, names, limit=limit)
         found: list[dict[str, Any]] = []
@@ -183,7 +186,7 @@ async def _listed(
         asked = {**body, "filter": [*page.filters, shard_filter(shards)]}
         if wanted is not None:
             asked["ids"] = [key for shard in shards for key in wanted.get(shard, ())]
-        return await client.fetch_documents(reader.uid, asked, timeout=reader.options.timeout)
+        return await client.fetch_documents(reader.stored_as, asked, timeout=reader.options.timeout)
 
     if wanted:
         return await reader.ask(listed, sorted(wanted))
@@ -212,7 +215,7 @@ async def fetch(reader: Reader, page: Page, keys: Sequence[Any]) -> list[dict[st
     async def fetched(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         ids = [key for shard in shards for key in wanted[shard]]
         asked = {**body, "ids": ids, "filter": shard_filter(shards), "limit": len(ids)}
-        return await client.fetch_documents(reader.uid, asked, timeout=reader.options.timeout)
+        return await client.fetch_documents(reader.stored_as, asked, timeout=reader.options.timeout)
 
     if not wanted:
         return []

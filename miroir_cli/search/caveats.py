@@ -45,12 +45,13 @@ def caveats(prepared: Prepared, settings: Json) -> tuple[str, ...]:
     distinct = prepared.distinct
     if distinct and not distinct.asked and not distinct.filterable and not prepared.window.pages:
         found.append("`estimatedTotalHits` with a `distinctAttribute` that is not filterable")
-    if prepared.threshold and request.get("sort") and _sorts_before_relevancy(settings):
+    if prepared.threshold and (has_words or by_vector) and _sorts_before_relevancy(settings, bool(request.get("sort"))):
         found.append("`estimatedTotalHits` and facets with `rankingScoreThreshold` and a sort before a relevancy rule")
     if by_vector:
         found.append("hits whose vectors are equally near, more of them than fit")
         found.append("hits that are shown equally near and are not quite")
-    if asked is not None and asked.kind == "hybrid" and prepared.threshold and not prepared.window.pages:
+    counted = prepared.window.counts_everything and not distinct
+    if asked is not None and asked.kind == "hybrid" and prepared.threshold and not counted:
         found.append("`estimatedTotalHits` of a hybrid search with `rankingScoreThreshold`")
     if request.get("retrieveVectors") and prepared.view.displayed is not None:
         found.append("`retrieveVectors` with listed `displayedAttributes`")
@@ -62,8 +63,9 @@ def _by_count(facets: Sequence[str], settings: Json) -> bool:
     return any(rules.order(name) == "count" for name in facets)
 
 
-def _sorts_before_relevancy(settings: Json) -> bool:
+def _sorts_before_relevancy(settings: Json, sorted_by_request: bool) -> bool:
     rules = settings.get("rankingRules")
     if rules is None:
-        return True  # the default rules have `sort` before `wordPosition` and `exactness`
-    return "sort" in rules and any(map(is_relevancy, rules[rules.index("sort") + 1 :]))
+        return sorted_by_request  # the default rules have `sort` before `wordPosition` and `exactness`
+    sorts = (place for place, rule in enumerate(rules) if ":" in rule or (rule == "sort" and sorted_by_request))
+    return any(map(is_relevancy, rules[next(sorts, len(rules)) :]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from miroir_cli.search.geo import geo_rule
 from miroir_cli.search.rules import ORDERED, is_relevancy
+from miroir_cli.search.semantics import semantics_of
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json
@@ -83,14 +84,15 @@ def _reason(one: str, other: str) -> str:
 
 
 def rules_of(query: Json, rules: Sequence[str], *, position: int, uid: str) -> Rules | None:
-    """What the hits of a keyword query are compared by under an index's ranking rules; None for a wrong `sort`."""
+    """What the hits of a query are compared by under an index's ranking rules; None for a wrong `sort`."""
     sort = query.get("sort")
     if sort is not None and not all(map(_is_rule, sort)):
         return None
     found = Rules(position, uid)
     canonical = _Canonical(found, query, list(rules))
     for place, rule in enumerate(rules):
-        canonical.take(place, rule)
+        if not canonical.take(place, rule):
+            break
     canonical.coalesce()
     return found
 
@@ -102,6 +104,8 @@ class _Canonical:
         self.found = found
         self.source = source
         self.sort: Sequence[str] | None = query.get("sort")
+        asked = semantics_of(query)
+        self.by_vector = asked is not None and asked.kind == "semantic"
         self.placeholder = not (query.get("q") or "").strip()
         self.all_words = query.get("matchingStrategy") == "all"
         self.rules: list[str] = []
@@ -109,15 +113,41 @@ class _Canonical:
         self.seen: dict[str, tuple[str, str]] = {}
         """Where each rule was first, and under which name: Meilisearch calls a repetition by the first one's name."""
         self.words_added = False
+        self.vector: str | None = None
+        """Where the nearness of vectors took the place of a rule."""
 
-    def take(self, place: int, rule: str) -> None:
+    def take(self, place: int, rule: str) -> bool:
+        """Whether the rules behind this one have an effect."""
         where = f"#{place} in ranking rules"
+        if is_relevancy(rule) and self.by_vector:
+            return self._take_nearness(rule, where)
         if is_relevancy(rule):
             self._take_relevancy(rule, where)
         elif rule == "sort":
             self._take_sort(place, where)
         else:
             self._once(f"by {_field(rule)}", rule, where, self.rules)
+        return True
+
+    def _take_nearness(self, rule: str, where: str) -> bool:
+        if self.vector is None:
+            self.vector = where
+            self.rules.append(rule)
+            return True
+        because = "because the query is a vector search and `vector` was"
+        if self._has_sorted():
+            self._note(
+                f"Truncated relevancy rule `{rule}` at position {where} and later rules {because} inserted at position "
+                f"{self.vector}"
+            )
+            return False
+        self._note(
+            f"Removed relevancy rule `{rule}` at position {where} {because} already inserted at position {self.vector}"
+        )
+        return True
+
+    def _has_sorted(self) -> bool:
+        return any(name.startswith("by ") for name in self.seen)
 
     def _take_relevancy(self, rule: str, where: str) -> None:
         if self.placeholder:

@@ -88,10 +88,13 @@ def without(attribute: str, values: Set[Value]) -> str:
     The number 3 is never taken for the text "3" (see `_spell_number`), but a text that reads as a number finds that
     number as well: `numbers_like` finds out whether there is one.
     """
-    if not values:
-        return ""
+    return f"NOT {with_any(attribute, values)}" if values else ""
+
+
+def with_any(attribute: str, values: Set[Value]) -> str:
+    """A filter for the documents that have one of `values`, and of numbers that read like one of the texts."""
     spelled = [_spell_number(value) if isinstance(value, float) else spell(value) for value in sorted(values, key=str)]
-    return f"NOT {spell(attribute)} IN [{', '.join(spelled)}]"
+    return f"{spell(attribute)} IN [{', '.join(spelled)}]"
 
 
 def numbers_like(attribute: str, values: Set[Value]) -> str | None:

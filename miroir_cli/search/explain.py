@@ -42,9 +42,10 @@ class IdleNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A plan with its reasons. `missing`: shards without any in-sync replica, for which nobody can answer.
+    """A plan with its reasons. `index` is the index's own name.
 
-    `narrowed`: the shards that the filter leaves because it names primary keys; None for all.
+    `missing`: shards without any in-sync replica, for which nobody can answer. `narrowed`: the shards
+    that the filter leaves because it names primary keys; None for all.
     """
 
     index: str
@@ -61,7 +62,7 @@ class Explanation:
 
 async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
     """The plan of the next query. Raises as `search` does for what cannot be asked."""
-    index_map = await cluster.reload(uid)
+    index_map = await cluster.reload_named(uid)
     prepared = prepare(request, index_map.index)
     narrowed = prepared.shards if prepared else None
     plan = planner_of(cluster, index_map).plan(rotation=cluster.rotation, shards=narrowed)
@@ -80,7 +81,7 @@ async def explain(cluster: Cluster, uid: str, request: Json) -> Explanation:
         for node, shards in plan.asks.items()
     )
     return Explanation(
-        index=uid,
+        index=index_map.index.uid,
         shards=index_map.index.shards,
         narrowed=narrowed,
         group=plan.group,

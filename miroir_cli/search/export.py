@@ -21,7 +21,7 @@ import msgspec
 
 from miroir_cli.errors import TemporaryError
 from miroir_cli.model import SHARD_FIELD, ShardId, shard_filter
-from miroir_cli.node.client import segment
+from miroir_cli.node.client import path_of
 from miroir_cli.search.browse import EVERYTHING, by_shard, key_order
 from miroir_cli.search.filters import rewrite
 from miroir_cli.search.rank import identity
@@ -30,6 +30,7 @@ from miroir_cli.search.view import VECTORS, select
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
+    from miroir_cli.model import StoredUid
     from miroir_cli.node.client import NodeClient
 
 Result = TypeVar("Result")
@@ -83,6 +84,22 @@ async def export_documents(
             size = max(1, min(LARGEST_PAGE, PAGE_BYTES // average))
 
 
+async def documents_by_key(cluster: Cluster, uid: str, keys: Sequence[Any]) -> dict[str, bytes]:
+    """Those of these documents that exist, by their keys as text, with their vectors and without what is miroir's own.
+
+    Raises what `export_documents` raises.
+    """
+    reading = _Export(cluster, uid, filter=None, fields=None, vectors=True)
+    return dict(await reading.found(keys))
+
+
+async def all_keys(cluster: Cluster, uid: str) -> list[Any]:
+    """The primary keys of all documents; those of a shard are of one moment."""
+    reading = _Export(cluster, uid, filter=None, fields=None, vectors=False)
+    shards = [ShardId(shard) for shard in range((await cluster.reload(uid)).index.shards)]
+    return await reading.keys(shards)
+
+
 def _write(run: IO[bytes], keys: list[Any]) -> None:
     run.writelines(_encode(key) + b"\n" for key in sorted(keys, key=key_order))
 
@@ -108,15 +125,22 @@ class _Export:
         for number, run in enumerate(runs):
             wanted = [ShardId(shard) for shard in shards[number :: len(runs)]]
             if wanted:
-                keys = await self._read(partial(self._keys, shards=wanted))
-                await asyncio.to_thread(_write, run, keys)
+                await asyncio.to_thread(_write, run, await self.keys(wanted))
+
+    async def keys(self, shards: Sequence[ShardId]) -> list[Any]:
+        """The keys of some of the shards, in no order."""
+        return await self._read(partial(self._keys, shards=shards))
 
     async def page(self, keys: Sequence[Any]) -> list[bytes]:
+        return [document for _, document in await self.found(keys)]
+
+    async def found(self, keys: Sequence[Any]) -> list[tuple[str, bytes]]:
+        """Those of these documents that exist, with their keys as text, in the order of the keys."""
         return await self._read(lambda reader: self._documents(reader, keys))
 
     async def _read(self, work: Callable[[Reader], Awaitable[Result]]) -> Result:
-        async def replay(client: NodeClient, _: float) -> object:
-            return await client.fetch_documents(self.uid, {**self.request, "limit": 0})
+        async def replay(client: NodeClient, stored_as: StoredUid, _: float) -> object:
+            return await client.fetch_documents(stored_as, {**self.request, "limit": 0})
 
         async def checked(reader: Reader) -> Result:
             if self.incarnation not in (None, reader.map.index.incarnation):
@@ -134,12 +158,14 @@ class _Export:
         async def listed(client: NodeClient, asked: tuple[ShardId, ...]) -> dict[str, Any]:
             filters = [*self.filters, shard_filter(asked)]
             body = {"fields": [primary_key], "filter": filters, "limit": EVERYTHING}
-            return {"results": _read_keys(await self._raw(reader, client, body)).results}
+            answer = await self._raw(reader, client, body)
+            with client.understood():
+                return {"results": _read_keys(answer).results}
 
         answers = await reader.ask_all(listed, shards)
         return [identity(found, primary_key)[1] for answer in answers for found in answer.body["results"]]
 
-    async def _documents(self, reader: Reader, keys: Sequence[Any]) -> list[bytes]:
+    async def _documents(self, reader: Reader, keys: Sequence[Any]) -> list[tuple[str, bytes]]:
         primary_key = reader.map.index.primary_key
         wanted = by_shard(keys, reader.map.index.shards)
         fields = {} if self.fields is None else {"fields": [*self.fields, primary_key]}
@@ -149,11 +175,13 @@ class _Export:
             body = {**fields, "ids": ids, "filter": shard_filter(shards), "limit": len(ids)}
             if self.vectors:
                 body["retrieveVectors"] = True
-            return {"results": _read_documents(await self._raw(reader, client, body)).results}
+            answer = await self._raw(reader, client, body)
+            with client.understood():
+                return {"results": _read_documents(answer).results}
 
         answers = await reader.ask_all(fetched, sorted(wanted))
         found = {self._key(each, primary_key): each for answer in answers for each in answer.body["results"]}
-        return [self._shown(found[str(key)]) for key in keys if str(key) in found]
+        return [(str(key), self._shown(found[str(key)])) for key in keys if str(key) in found]
 
     def _key(self, document: dict[str, msgspec.Raw], primary_key: str) -> str:
         names = {primary_key, primary_key.partition(".")[0]}.intersection(document)
@@ -167,5 +195,5 @@ class _Export:
         return _encode(select(msgspec.json.decode(_encode(document)), self.fields) | kept)
 
     async def _raw(self, reader: Reader, client: NodeClient, body: dict[str, Any]) -> bytes:
-        path = f"indexes/{segment(self.uid)}/documents/fetch"
+        path = path_of(reader.stored_as, "documents/fetch")
         return await client.read_raw(path, body, timeout=reader.options.timeout)

@@ -14,8 +14,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import ReservedField, UsageError
+from miroir_cli.errors import ReservedField
 from miroir_cli.model import RESERVED_PREFIX, shard_filter
+from miroir_cli.search.distinct_facet_search import count_distinct
 from miroir_cli.search.facet_values import normalise
 from miroir_cli.search.facets import Order, facet_rules
 from miroir_cli.search.filters import rewrite
@@ -24,7 +25,7 @@ from miroir_cli.search.request import prepare, refuse
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Json, ShardId
+    from miroir_cli.model import Json, ShardId, StoredUid
     from miroir_cli.node.client import NodeClient
 
 _OF_THE_SEARCH = (
@@ -48,8 +49,8 @@ async def facet_search(
     Raises and marks partial answers as `search` does.
     """
 
-    async def replay(client: NodeClient, timeout: float) -> object:
-        return await client.facet_search(uid, request, timeout=timeout)
+    async def replay(client: NodeClient, stored_as: StoredUid, timeout: float) -> object:
+        return await client.facet_search(stored_as, request, timeout=timeout)
 
     return await read(cluster, uid, lambda reader: _facet_search(reader, request), replay=replay, options=options)
 
@@ -64,25 +65,23 @@ async def _facet_search(reader: Reader, request: Json) -> dict[str, Any]:
     searched = prepare({key: request[key] for key in _OF_THE_SEARCH if key in request}, reader.map.index)
     if searched is None or not _well_typed(request):
         raise await reader.let_a_node_refuse()
-    if searched.distinct and len(reader.map.nodes()) > 1:
-        raise UsageError(
-            f"facet search cannot be merged exactly over several nodes: index `{reader.uid}` has a `distinctAttribute`",
-            hint="ask for the facet's values with `miroir search --facets`",
-        )
     kept = {key: request[key] for key in (*_OF_THE_SEARCH, *_OF_THE_FACET) if request.get(key) is not None}
-    if searched.threshold and not searched.semantic and not request.get("exhaustiveFacetCount"):
+    if searched.threshold and not (searched.semantic or searched.distinct or request.get("exhaustiveFacetCount")):
         kept = await _as_far_as_one_node_looks(reader, kept)
     filters = rewrite(request.get("filter"))
 
     async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         body = {**kept, "filter": [*filters, shard_filter(shards)]}
-        return await client.facet_search(reader.uid, body, timeout=reader.options.timeout)
+        return await client.facet_search(reader.stored_as, body, timeout=reader.options.timeout)
 
     answers, missing = await reader.ask(ask, searched.shards)
     bodies = [answer.body for answer in sorted(answers, key=lambda answer: answer.shards)]
     rules = facet_rules(reader.map.index.settings)
     body = {**bodies[0], "processingTimeMs": max(int(each["processingTimeMs"]) for each in bodies)}
     parts = [each["facetHits"] for each in bodies]
+    if searched.distinct and not searched.semantic and len(bodies) > 1:
+        shards = [shard for answer in answers for shard in answer.shards]
+        parts = [await count_distinct(reader, request, searched.original, shards)]
     typed = request.get("facetQuery") is not None
     body["facetHits"] = merge_hits(parts, rules.order(str(name)), typed=typed, most=rules.max_values)
     return marked(body, missing)
@@ -95,7 +94,7 @@ async def _as_far_as_one_node_looks(reader: Reader, body: dict[str, Any]) -> dic
     assert searched is not None
 
     async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
-        return await client.search(reader.uid, searched.for_shards(shards), timeout=reader.options.timeout)
+        return await client.search(reader.stored_as, searched.for_shards(shards), timeout=reader.options.timeout)
 
     answers, _ = await reader.ask(ask, searched.shards)
     if sum(len(answer.hits) for answer in answers) >= searched.window.needed:

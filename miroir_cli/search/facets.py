@@ -27,6 +27,10 @@ DEFAULT_MAX_VALUES = 100
 LISTED_FROM_DOCUMENTS = 3000
 """Up to so many matching documents `alpha` reads the values from the documents, beyond from the facet index."""
 
+_BETWEEN = "\n"
+_SPACES = (" \n", "\n ", *"\t\r\v\f\x1c\x1d\x1e\x1f")
+"""What values that are joined have in them if one of them begins or ends with a space, or has another kind of space."""
+
 _NUMBER = re.compile(r"-?\d+(\.\d+)?$")
 
 
@@ -155,6 +159,11 @@ def cut_short(answers: Sequence[FacetAnswer], rules: FacetRules, *, limit: int, 
     return False
 
 
+def strings_of(answer: FacetAnswer, name: str, order: Order) -> Counts:
+    """Those values of a facet that are strings, as the node spells them."""
+    return _split(answer, name, order)[1] if name in answer.distribution else {}
+
+
 def _split(answer: FacetAnswer, name: str, order: Order) -> tuple[Counts, Counts]:
     values = answer.distribution[name]
     if name not in answer.stats:
@@ -228,7 +237,11 @@ def _order_strings(parts: Sequence[Counts], order: Order, room: int | None) -> I
     if order == "alpha":
         parts = [dict(islice(part.items(), room)) for part in parts]
     keys = [_normalised(part) for part in parts]
-    total = _sum(dict(zip(each, part.values(), strict=True)) for each, part in zip(keys, parts, strict=True))
+    by_key = [
+        part if own is None else dict(zip(own, part.values(), strict=True))
+        for own, part in zip(keys, parts, strict=True)
+    ]
+    total = _sum(by_key)
     if order == "alpha":
         names = sorted(total)[:room]
     else:
@@ -236,12 +249,20 @@ def _order_strings(parts: Sequence[Counts], order: Order, room: int | None) -> I
         names = sorted((name for name, count in total.items() if count >= least), reverse=True)
         names = sorted(names, key=total.__getitem__, reverse=True)[:room]
     spelled: dict[str, str] = {}
-    for each, part in zip(reversed(keys), reversed(parts), strict=True):
-        spelled.update(zip(each, part, strict=True))
+    for own, part in zip(reversed(keys), reversed(parts), strict=True):
+        spelled.update(((name, name) for name in names if name in part) if own is None else zip(own, part, strict=True))
     return ((spelled[name], total[name]) for name in names)
 
 
-def _normalised(part: Counts) -> list[str]:
-    if all(map(str.isascii, part)):
-        return list(map(str.lower, map(str.strip, part)))
-    return list(map(normalise, part))
+def _normalised(part: Counts) -> list[str] | None:
+    """The normalised forms of a part's values; None where these are the values themselves.
+
+    All at once: a part can have ten thousand of them.
+    """
+    text = _BETWEEN.join(part)
+    if not text or not text.isascii() or text.count(_BETWEEN) != len(part) - 1:
+        return list(map(normalise, part))
+    lower = text.lower()
+    if any(space in text for space in _SPACES) or text[0] == " " or text[-1] == " ":
+        return list(map(str.strip, lower.split(_BETWEEN)))
+    return None if lower == text else lower.split(_BETWEEN)

@@ -1,7 +1,7 @@
 """A federated search: the lists of all queries from all shards, counted and merged as one Meilisearch would.
 
-Each query is a search of its index, so that its list is the whole cluster's; `search/federation.py` merges the lists.
-What is wrong is looked for where one Meilisearch does: index by index in the order of their uids, query by query.
+Each query is a search of its index, so that its list is the whole cluster's; `search/federation.py` merges the lists,
+`search/outcomes.py` has the order of errors.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from miroir_cli.errors import MiroirError, NodeRefusal, UsageError
+from miroir_cli.errors import MiroirError, UsageError
 from miroir_cli.indexes.catalog import known_default_rules
 from miroir_cli.indexes.settings import node_max_values
-from miroir_cli.search.compatibility import Rules, incompatible, rules_of, stricter
 from miroir_cli.search.facet_values import facet_values, normalise, number_text
 from miroir_cli.search.facets import FacetAnswer, cut_short, facet_answer, facet_rules, merge_facets
 from miroir_cli.search.federation import Ranked, add_up_facets, merge_lists, with_origin
-from miroir_cli.search.reading import Reader, SearchOptions, all_outcomes, read
-from miroir_cli.search.refusal import inside
+from miroir_cli.search.merge import SEMANTIC_HITS
+from miroir_cli.search.outcomes import Facets, Listed, Outcomes, Summed, Unused, errors_of
+from miroir_cli.search.pins import unpinned
+from miroir_cli.search.rank import by_its_vector
+from miroir_cli.search.reading import MISSING, PARTIAL, Reader, SearchOptions, all_outcomes, read
 from miroir_cli.search.rules import searchable
-from miroir_cli.search.scatter import Found, find
+from miroir_cli.search.scatter import find
+from miroir_cli.search.semantics import semantics_of
 from miroir_cli.search.shape import first_error
 from miroir_cli.search.union import Counted, Union
 from miroir_cli.search.view import show
@@ -29,63 +32,15 @@ from miroir_cli.search.whole_facets import too_many_values
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Index, Json, NodeName, ShardId
+    from miroir_cli.model import Index, Json, NodeName, ShardId, StoredUid
     from miroir_cli.node.client import NodeClient
-    from miroir_cli.search.facets import Counts, Order
+    from miroir_cli.search.facets import Order
     from miroir_cli.search.federation import Federation, Query
     from miroir_cli.search.rank import Hit
+    from miroir_cli.search.window import Window
 
 Result = TypeVar("Result")
-Facets = tuple[Mapping[str, "Counts"], Mapping[str, Any]]
-
 NO_FACETS: Facets = ({}, {})
-
-_ALONE = "\n - Note: index `{}` is not used in queries"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One query's list, with all that the nodes sent, and how many documents the query finds."""
-
-    query: Query
-    index: Index
-    found: Found
-    hits: Sequence[Hit]
-    total: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summed:
-    """What the queries of one index find together. `facets` None: none were asked."""
-
-    total: int
-    facets: Facets | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unused:
-    """The facets of an index that no query names: they are only checked."""
-
-    index: Index
-    facets: Facets
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
-    """All that was asked, for each index in the order of the uids: an answer, or what is wrong with it."""
-
-    indexes: Mapping[str, Index | MiroirError]
-    listed: Mapping[str, Sequence[tuple[Query, Listed | MiroirError]]]
-    summed: Mapping[str, Summed | MiroirError]
-    unused: Mapping[str, Unused | MiroirError]
-
-    def lists(self) -> Iterator[Listed]:
-        for outcomes in self.listed.values():
-            yield from (outcome for _, outcome in outcomes if not isinstance(outcome, MiroirError))
-
-    def errors(self) -> Iterator[MiroirError]:
-        for outcomes in self.listed.values():
-            yield from (outcome for _, outcome in outcomes if isinstance(outcome, MiroirError))
 
 
 async def federated_search(
@@ -97,7 +52,7 @@ async def federated_search(
     asking = _Asking(cluster=cluster, federation=federation, options=options)
     outcomes = await asking.everything(queries)
     rules = await _default_rules(cluster, outcomes) if len(queries) > 1 else []
-    error = next(_errors(outcomes, federation, rules), None)
+    error = next(errors_of(outcomes, federation, rules), None)
     if error is not None:
         raise await first_error(cluster, request, [error, *outcomes.errors()])
     return _body(outcomes, queries, federation)
@@ -139,22 +94,21 @@ class _Asking:
         lists = {uid: [(query, of_query[query.position]) for query in by_index[uid]] for uid in uids}
         facets = self.federation.facets
         unused = sorted(uid for uid in facets if uid not in by_index)
+        summed = dict(zip(uids, await all_outcomes(self._sum(uid, lists[uid]) for uid in uids), strict=True))
+        checked = dict(zip(unused, await all_outcomes(self._check(uid, facets[uid]) for uid in unused), strict=True))
+        counted = {**summed, **checked}
         return Outcomes(
-            indexes=dict(zip(uids, await all_outcomes(self._index(uid) for uid in uids), strict=True)),
+            indexes=dict(zip(counted, await all_outcomes(self._index(uid) for uid in counted), strict=True)),
             listed=lists,
-            summed=dict(zip(uids, await all_outcomes(self._sum(uid, lists[uid]) for uid in uids), strict=True)),
-            unused=dict(zip(unused, await all_outcomes(self._check(uid, facets[uid]) for uid in unused), strict=True)),
+            summed=summed,
+            unused=checked,
+            merged={uid: await self._merged(uid, counted[uid]) for uid in counted if self.federation.merges_facets},
         )
 
     async def _index(self, uid: str) -> Index:
-        return (await self.cluster.map(uid)).index
+        return (await self.cluster.named(uid)).index
 
     async def _list(self, query: Query, *, alone: bool) -> Listed:
-        if query.request.get("hybrid") is not None or query.request.get("vector") is not None:
-            raise UsageError(
-                f"query {query.position}: searches by vector cannot be merged with others exactly yet",
-                hint="leave `hybrid` and `vector` out of it, or ask it alone",
-            )
         settings = (await self._index(query.uid)).settings
         request = self.federation.request(
             query, settings, facets=self.federation.facets.get(query.uid) if alone else None
@@ -175,14 +129,20 @@ class _Asking:
                 total=sum(listed.total for listed in lists),
                 facets=None if facets is None or not lists else lists[0].found.ranking.facets or NO_FACETS,
             )
-        distinct = self.federation.distinct
+        distinct = _common_distinct(lists)
+        if facets and any(listed.found.prepared.distinct for listed in lists):
+            raise UsageError(
+                f"facets of index `{uid}` cannot be merged exactly over several nodes: several queries of it with "
+                "`distinct`",
+                hint="leave `distinct` or `facetsByIndex` out of it",
+            )
         counted = [*(facets or ()), *([distinct] if distinct else ())]
-        union = Union(uid=uid, queries=[_counted(listed) for listed in lists], facets=counted)
+        union = Union(queries=[_counted(listed) for listed in lists], facets=counted)
         request = {"limit": 0, **({"facets": list(facets)} if facets else {})}
 
         async def work(reader: Reader) -> Summed:
             async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
-                return await union.ask(client, shards, reader.options.timeout)
+                return await union.ask(client, reader.stored_as, shards, reader.options.timeout)
 
             answers, _ = await reader.ask(ask)
             parts = [facet_answer(part, part["estimatedTotalHits"]) for each in answers for part in each.body["parts"]]
@@ -192,8 +152,10 @@ class _Asking:
                 raise too_many_values(reader, listed)
             total = sum(answer.total for answer in answers)
             return Summed(
-                total=total if distinct is None else _count_distinct(total, parts, lists, distinct),
-                facets=None if facets is None else merge_facets(parts, rules),
+                total=total
+                if distinct is None
+                else _count_distinct(total, parts, lists, distinct, once=self.federation.distinct is not None),
+                facets=None if facets is None else merge_facets(parts, rules) if facets else NO_FACETS,
             )
 
         return await self._read(uid, request, work)
@@ -203,13 +165,19 @@ class _Asking:
 
         async def work(reader: Reader) -> Unused:
             found = await find(reader, request)
-            return Unused(index=reader.map.index, facets=found.ranking.facets or NO_FACETS)
+            return Unused(facets=found.ranking.facets or NO_FACETS)
 
         return await self._read(uid, request, work)
 
+    async def _merged(self, uid: str, counted: Summed | Unused | MiroirError) -> Sequence[str]:
+        if not isinstance(counted, MiroirError) and counted.facets is not None:
+            return list(counted.facets[0])
+        each = await all_outcomes(self._check(uid, [name]) for name in self.federation.facets.get(uid) or ())
+        return [name for found in each if not isinstance(found, MiroirError) for name in found.facets[0]]
+
     async def _read(self, uid: str, request: Json, work: Callable[[Reader], Awaitable[Result]]) -> Result:
-        async def replay(client: NodeClient, timeout: float) -> object:
-            return await client.search(uid, request, timeout=timeout)
+        async def replay(client: NodeClient, stored_as: StoredUid, timeout: float) -> object:
+            return await client.search(stored_as, request, timeout=timeout)
 
         return await read(self.cluster, uid, work, replay=replay, options=self.options)
 
@@ -217,25 +185,42 @@ class _Asking:
 def _counted(listed: Listed) -> Counted:
     """A search that has found enough counts all that match, whatever their score."""
     prepared = listed.found.prepared
-    enough = not prepared.window.pages and len(listed.hits) >= prepared.window.needed
+    enough = not prepared.window.counts_everything and len(listed.hits) >= prepared.window.needed
     return Counted(
         prepared=prepared,
+        by_vector=listed.found.by_vector,
         threshold=None if enough else prepared.original.get("rankingScoreThreshold"),
     )
 
 
-def _count_distinct(total: int, parts: Sequence[FacetAnswer], lists: Sequence[Listed], distinct: str) -> int:
-    """Of the documents found those without a value, one of each value in a list, and all of the others if one
-    Meilisearch would not look further. An estimate, as Meilisearch's own is."""
+def _common_distinct(lists: Sequence[Listed]) -> str | None:
+    """The attribute of which all queries of an index show each value once, where nodes can count its values."""
+    attributes = {each.attribute if (each := listed.found.prepared.distinct) else None for listed in lists}
+    first = lists[0].found.prepared.distinct
+    return first.attribute if first and first.filterable and len(attributes) == 1 else None
+
+
+def _count_distinct(
+    total: int, parts: Sequence[FacetAnswer], lists: Sequence[Listed], distinct: str, *, once: bool
+) -> int:
+    """Of the documents found those without a value, those in a list, and all of the others whose values no list has, if
+    one Meilisearch would not look further. An estimate, as Meilisearch's own is.
+
+    `once`: of each value one document counts, not one of each list.
+    """
     often: dict[str, int] = {}
     for part in parts:
         for value, count in part.distribution.get(distinct, {}).items():
             often[normalise(value)] = often.get(normalise(value), 0) + count
+    shown: dict[str, set[str]] = {}
+    for listed in lists:
+        for hit in listed.hits:
+            key = str(hit.get(listed.found.prepared.primary_key))
+            for text in _facet_texts(hit, distinct):
+                shown.setdefault(text, set()).add(key)
     if lists[0].found.prepared.window.pages:
-        shown = set(often)
-    else:
-        shown = {text for listed in lists for hit in listed.hits for text in _facet_texts(hit, distinct)}
-    return total - sum(often[value] - 1 for value in shown if value in often)
+        return total - sum(count - (1 if once else max(1, len(shown.get(value, ())))) for value, count in often.items())
+    return total - sum(often[value] - (1 if once else len(shown[value])) for value in shown if value in often)
 
 
 def _facet_texts(hit: Hit, name: str) -> Iterator[str]:
@@ -243,82 +228,6 @@ def _facet_texts(hit: Hit, name: str) -> Iterator[str]:
     found = facet_values(hit, name)
     yield from found.strings
     yield from map(number_text, found.numbers)
-
-
-def _errors(outcomes: Outcomes, federation: Federation, default: Sequence[str]) -> Iterator[MiroirError]:
-    """What is wrong, in the order in which one Meilisearch looks."""
-    previous: Rules | None = None
-    orders: dict[str, tuple[str, Order]] = {}
-    for uid, of_queries in outcomes.listed.items():
-        first = f".queries[{of_queries[0][0].position}]"
-        summed, index = outcomes.summed[uid], outcomes.indexes[uid]
-        if isinstance(index, MiroirError):
-            yield inside(index, uid, first)
-            continue
-        if federation.merges_facets and isinstance(summed, Summed) and summed.facets is not None:
-            order = _other_order(uid, summed.facets, facet_rules(index.settings).order, orders)
-            if order is not None:
-                yield inside(inside(order, uid, _by_index(uid)), uid, first)
-        about_facets = summed if isinstance(summed, MiroirError) else None
-        for query, outcome in of_queries:
-            where = f".queries[{query.position}]"
-            own = index.settings.get("rankingRules")
-            rules = rules_of(query.request, default if own is None else own, position=query.position, uid=uid)
-            if rules is not None:
-                message = None if previous is None else incompatible(rules, previous)
-                if message:
-                    yield inside(_refusal(message, "invalid_multi_search_query_ranking_rules"), uid, where)
-                previous = stricter(rules, previous)
-            if isinstance(outcome, MiroirError):
-                if not _is_about_facets(outcome):
-                    yield inside(outcome, uid, where)
-                about_facets = outcome
-        if about_facets is not None:
-            yield inside(inside(about_facets, uid, _by_index(uid)), uid, first)
-    yield from _errors_of_unused(outcomes, federation, orders)
-
-
-def _errors_of_unused(
-    outcomes: Outcomes, federation: Federation, orders: dict[str, tuple[str, Order]]
-) -> Iterator[MiroirError]:
-    for uid, unused in outcomes.unused.items():
-        problem: MiroirError | None
-        if isinstance(unused, MiroirError):
-            problem = unused
-        else:
-            order_of = facet_rules(unused.index.settings).order
-            problem = _other_order(uid, unused.facets, order_of, orders) if federation.merges_facets else None
-        if problem is not None:
-            yield inside(problem, uid, _by_index(uid), note=_ALONE.format(uid))
-
-
-def _by_index(uid: str) -> str:
-    return f".federation.facetsByIndex.{uid}"
-
-
-def _is_about_facets(error: MiroirError) -> bool:
-    return isinstance(error, NodeRefusal) and error.node_code == "invalid_search_facets"
-
-
-def _refusal(message: str, code: str) -> NodeRefusal:
-    return NodeRefusal(message, status=400, node_code=code, node="")
-
-
-def _other_order(
-    uid: str, facets: Facets, order_of: Callable[[str], Order], orders: dict[str, tuple[str, Order]]
-) -> NodeRefusal | None:
-    """Why facets of an index cannot be added to those of the ones before; `orders` is added to."""
-    words = {"alpha": "alphabetically", "count": "by count"}
-    for name in facets[0]:
-        before, order = orders.setdefault(name, (uid, order_of(name)))
-        if order != order_of(name):
-            return _refusal(
-                f"Inconsistent order for values in facet `{name}`: index `{before}` orders {words[order]}, but index "
-                f"`{uid}` orders {words[order_of(name)]}.\n - Hint: Remove `federation.mergeFacets` or change "
-                "`faceting.sortFacetValuesBy` to be consistent in settings.",
-                "invalid_multi_search_facet_order",
-            )
-    return None
 
 
 def _body(outcomes: Outcomes, queries: Sequence[Query], federation: Federation) -> dict[str, Any]:
@@ -330,20 +239,21 @@ def _body(outcomes: Outcomes, queries: Sequence[Query], federation: Federation) 
     needed = {listed.query.uid: listed.found.prepared.window.needed for listed in lists}
     hits, fallen = merge_lists(by_index, needed, distinct=federation.distinct)
     window = federation.window({})
+    page = hits[window.skip : window.skip + window.take]
     views = {listed.query.position: _view(listed) for listed in lists}
-    shown = [
-        with_origin(show(each.hit, views[each.query]), each) for each in hits[window.skip : window.skip + window.take]
-    ]
+    shown = [with_origin(show(each.hit, views[each.query]), each) for each in page]
     summed = {uid: each for uid, each in outcomes.summed.items() if isinstance(each, Summed)}
     bodies = [answer.body for listed in lists for answer in listed.found.answers]
     body: dict[str, Any] = {"hits": shown}
     if any(query.request.get("retrieveVectors") for query in queries):
-        body["queryVectors"] = {}
+        body["queryVectors"] = _query_vectors(lists)
     body["processingTimeMs"] = max(int(each.get("processingTimeMs", 0)) for each in bodies)
     body |= window.totals(sum(each.total for each in summed.values()) - fallen)
     body |= _shown_facets(summed, outcomes, federation)
     if "requestUid" in bodies[0]:
         body["requestUid"] = bodies[0]["requestUid"]
+    if any(map(_looks_at_vectors, queries)):
+        body[SEMANTIC_HITS] = _count_by_vector([each.hit for each in hits], window)
     missing = {
         uid: sorted(
             {shard for _, each in outcomes.listed[uid] if isinstance(each, Listed) for shard in each.found.missing}
@@ -351,9 +261,27 @@ def _body(outcomes: Outcomes, queries: Sequence[Query], federation: Federation) 
         for uid in outcomes.listed
     }
     if any(missing.values()):
-        body["partial"] = True
-        body["missingShards"] = {uid: shards for uid, shards in missing.items() if shards}
+        body[PARTIAL] = True
+        body[MISSING] = {uid: shards for uid, shards in missing.items() if shards}
     return body
+
+
+def _looks_at_vectors(query: Query) -> bool:
+    asked = semantics_of(query.request)
+    return asked is not None and asked.kind != "keyword"
+
+
+def _count_by_vector(hits: Sequence[Hit], window: Window) -> int:
+    """How many hits of the page were ranked by vectors; where hits are pinned, of all up to its end."""
+    ranked = unpinned(hits)
+    first = window.skip if len(ranked) == len(hits) else 0
+    return sum(map(by_its_vector, ranked[first : window.skip + window.take]))
+
+
+def _query_vectors(lists: Sequence[Listed]) -> dict[str, Any]:
+    """The vectors that were looked for, by the positions of the queries that ask for them."""
+    found = {listed.query.position: listed.found.answers[0].body.get("queryVector") for listed in lists}
+    return {str(position): found[position] for position in sorted(found) if found[position] is not None}
 
 
 def _ranked(listed: Listed, *, several: bool) -> list[Ranked]:

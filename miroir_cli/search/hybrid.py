@@ -6,10 +6,11 @@ has good hits for the words, another has not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import zip_longest
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.search.geo import geo_rule
@@ -23,10 +24,13 @@ from miroir_cli.search.view import DETAILS, SCORE
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json
+    from miroir_cli.search.facet_values import Value
     from miroir_cli.search.request import Prepared
 
 GOOD_ENOUGH = 0.45
 """How much every hit must score by its words, times their share, for the vectors not to be looked at."""
+
+NO_VALUES: Mapping[Key, Set[Value]] = MappingProxyType({})
 
 Group = tuple[bool, Any]
 """(whether it is a score, the score or the key of a sort)."""
@@ -38,10 +42,8 @@ def good_enough(hits: Sequence[Hit], *, wanted: int, ratio: float) -> bool:
     return len(hits) >= wanted and all(hit[SCORE] * share >= GOOD_ENOUGH for hit in hits)
 
 
-def unmergeable(words: Prepared, settings: Json) -> str | None:
+def unmergeable(settings: Json) -> str | None:
     """Why hybrid searches of several nodes cannot be merged although one node's could."""
-    if words.distinct:
-        return f"`hybrid` with `distinct` (`{words.distinct.attribute}`)"
     if not any(map(is_relevancy, settings.get("rankingRules") or ("words",))):
         return "`hybrid` without a rule about relevancy in `rankingRules`"
     return None
@@ -68,26 +70,52 @@ def merge_rankings(
 ) -> Ranking:
     """The first hits of both rankings, each document where it comes first, as many as the window needs.
 
-    Pinned documents are not ranked: they are put to their places once the others are merged. `searchable` is the
-    number of searchable attributes, None for all.
+    `searchable` is the number of searchable attributes, None for all.
     """
-    pinned: dict[Key, Hit] = {}
-    for hit in filter(is_pinned, [*words.hits, *vectors.hits]):
-        pinned.setdefault(identity(hit, prepared.primary_key), hit)
-    merged: dict[Key, Hit] = {}
+    merged = first_of_both(vectors.hits, words.hits, prepared, ratio=ratio, searchable=searchable)
+    hits = with_pins_of([*words.hits, *vectors.hits], merged, prepared)
+    return Ranking(hits=hits, total=vectors.total, facets=vectors.facets)
+
+
+def first_of_both(
+    vectors: Sequence[Hit],
+    words: Sequence[Hit],
+    prepared: Prepared,
+    *,
+    ratio: float,
+    searchable: int | None,
+    values: Mapping[Key, Set[Value]] = NO_VALUES,
+) -> list[Hit]:
+    """The ranked hits of both lists, each document once, and none that shares one of its `values` with one before."""
+    seen = {identity(hit, prepared.primary_key) for hit in filter(is_pinned, [*words, *vectors])}
+    taken: set[Value] = set()
+    merged: list[Hit] = []
     for hit in _alternating(_ranked(vectors), _ranked(words), ratio, searchable):
         if len(merged) == prepared.window.needed:
             break
         key = identity(hit, prepared.primary_key)
-        if key not in pinned:
-            merged.setdefault(key, hit)
+        own = values.get(key, frozenset())
+        if key not in seen and own.isdisjoint(taken):
+            seen.add(key)
+            taken |= own
+            merged.append(hit)
+    return merged
+
+
+def with_pins_of(hits: Iterable[Hit], ranked: Iterable[Hit], prepared: Prepared) -> list[Hit]:
+    """The ranked hits with those that are pinned among `hits` at their places, as many as the window needs.
+
+    Pinned documents are not ranked: they are put to their places once the others are merged.
+    """
+    pinned: dict[Key, Hit] = {}
+    for hit in filter(is_pinned, hits):
+        pinned.setdefault(identity(hit, prepared.primary_key), hit)
     pins, _ = separate(pinned.values(), lambda hit: hit)
-    hits = list(around_pins(pins, merged.values()))[: prepared.window.needed]
-    return Ranking(hits=hits, total=vectors.total, facets=vectors.facets)
+    return list(around_pins(pins, ranked))[: prepared.window.needed]
 
 
-def _ranked(ranking: Ranking) -> list[Hit]:
-    return [hit for hit in ranking.hits if not is_pinned(hit)]
+def _ranked(hits: Iterable[Hit]) -> list[Hit]:
+    return [hit for hit in hits if not is_pinned(hit)]
 
 
 def _alternating(vectors: Sequence[Hit], words: Sequence[Hit], ratio: float, searchable: int | None) -> Iterator[Hit]:

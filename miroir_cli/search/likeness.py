@@ -6,7 +6,7 @@ everywhere. Source of what comes of it: `search/similar.rs` of Meilisearch 1.50.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from miroir_cli.search.view import DETAILS, show, values_of
 from miroir_cli.search.window import DEFAULT_LIMIT, is_size, max_total_hits
 
 if TYPE_CHECKING:
-    from miroir_cli.model import Index, Json
+    from miroir_cli.model import Index, Json, ShardId
 
 _PARTS = {
     "id", "embedder", "offset", "limit", "filter", "attributesToRetrieve", "retrieveVectors", "showRankingScore",
@@ -68,10 +68,7 @@ def likeness_of(request: Json, settings: Json) -> Likeness | None:
 
 
 def check_settings(settings: Json) -> None:
-    """Raise `UsageError` where a search by vector leaves out or reorders what a search for similar ones does not."""
-    distinct = settings.get("distinctAttribute")
-    if distinct:
-        raise _cannot(f"the index has a `distinctAttribute` (`{distinct}`), which nodes apply to every search")
+    """Raise `UsageError` where a search by vector orders otherwise than a search for similar ones."""
     for rule in settings.get("rankingRules") or ("words",):
         if is_relevancy(rule):
             return
@@ -96,13 +93,18 @@ def _cannot(why: str) -> UsageError:
 
 
 def search_by(vector: Sequence[float] | None, asked: Likeness, index: Index) -> Prepared | None:
-    """What to ask the nodes: the nearest documents, one more than wanted because the document itself is among them;
-    without a vector, only how many there are. None where a part has a wrong type."""
+    """The search that finds the nearest documents, or without a vector all. None where a part has a wrong type."""
     if vector is None:
-        return prepare({**asked.passed, "limit": 0}, index)
-    hybrid = {"embedder": asked.embedder, "semanticRatio": 1}
-    wanted = asked.offset + asked.limit + 1
-    return prepare({**asked.passed, "vector": vector, "hybrid": hybrid, "limit": wanted}, index)
+        return prepare(asked.passed, index)
+    return prepare(
+        {**asked.passed, "vector": vector, "hybrid": {"embedder": asked.embedder, "semanticRatio": 1}}, index
+    )
+
+
+def nearest(prepared: Prepared, asked: Likeness, shards: Iterable[ShardId]) -> dict[str, Any]:
+    """What to ask a node: the nearest documents, one more than wanted because the document itself is among them;
+    without a vector, only how many there are. A `distinctAttribute` does not matter, nor how many a search shows."""
+    return prepared.for_every(shards, most=asked.offset + asked.limit + 1 if prepared.semantic else 0)
 
 
 def assemble_similar(
@@ -110,8 +112,6 @@ def assemble_similar(
 ) -> dict[str, Any]:
     """The body for the client. `among_them`: the filter lets the document itself through."""
     at_most, wanted = max_total_hits(index.settings), asked.offset + asked.limit
-    if wanted >= at_most and any(len(answer.hits) >= at_most for answer in answers):
-        raise _cannot(f"they reach beyond `pagination.maxTotalHits` ({at_most})")
     uncut = replace(prepared, window=replace(prepared.window, needed=wanted + 1))
     ranking = rank(uncut, answers, index)
     near = [hit for hit in ranking.hits if _nearness(hit) is not None]

@@ -115,12 +115,15 @@ def needs_count(prepared: Prepared, answers: Sequence[NodeAnswer]) -> bool:
     """Whether matching documents must be counted apart, because how many a node counts depends on how far it looked.
 
     One node that has found enough hits above a threshold counts those below as well, but some of these nodes may have
-    gone on looking.
+    gone on looking; asked for pages all have.
     """
-    if prepared.window.pages or len(answers) < 2 or not prepared.threshold:
+    window = prepared.window
+    if not prepared.threshold or window.counts_everything:
         return False
     found = [len(answer.hits) for answer in answers]
-    return sum(found) >= prepared.window.needed and min(found) < prepared.window.needed
+    if sum(found) < window.needed:
+        return False
+    return not prepared.distinct if window.pages else len(answers) > 1 and min(found) < window.needed
 
 
 def reaches(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, more: int) -> bool:
@@ -140,6 +143,12 @@ def reaches(prepared: Prepared, answers: Sequence[NodeAnswer], index: Index, mor
     if others is not None and others != hits:
         return False
     return len(hits) < prepared.window.needed or all(goes_beyond(end, reach(hits[-1])) for end in ends)
+
+
+def cut_short(answers: Sequence[NodeAnswer], ranking: Ranking, needed: int) -> list[NodeAnswer]:
+    """Answers behind whose last hit more may belong among the first `needed`: it is one of these itself."""
+    last = {id(answer.hits[-1]): answer for answer in answers if _is_cut(answer) and len(answer.hits) < needed}
+    return [last[id(hit)] for hit in ranking.hits if id(hit) in last] if last else []
 
 
 def _is_cut(answer: NodeAnswer) -> bool:

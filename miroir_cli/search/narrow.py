@@ -24,6 +24,9 @@ MOST_SPELLINGS = 16
 EXACT = 2**53
 """Below, every integer is a number of its own in an index."""
 
+MOST_BRACKETS = 64
+"""Of a filter with more, nothing is left out: each may be inside another."""
+
 _KEY = re.compile(r"[a-z0-9_-]{1,400}")
 _CLOSING = {"(": ")", "[": "]"}
 
@@ -50,6 +53,8 @@ def _all(parts: Any) -> Keys | None:
 
 def _of_element(element: Any, primary_key: str) -> Keys | None:
     if isinstance(element, str):
+        if element.count("(") > MOST_BRACKETS:
+            return None
         tokens = [(str(m.lastgroup), m.group()) for m in TOKEN.finditer(element) if not m.group().isspace()]
         return _of_tokens(tokens, primary_key)
     if isinstance(element, list) and element:

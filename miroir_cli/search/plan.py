@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import inf
 
 from miroir_cli.model import IndexMap, Node, NodeName, ShardId
 
 EXACT_UP_TO = 12
 """Candidate nodes up to which the minimum is searched exhaustively; beyond, a greedy cover is taken."""
+
+COMPARED = 64
+"""Smallest sets of nodes of a group that are compared by their prices, beginning with the one whose turn it is."""
 
 REMEMBERED = 512
 """Plans kept per map; planning around failing nodes must not grow without bound."""
@@ -42,6 +46,7 @@ class Planner:
                 masks[name] = masks.get(name, 0) | 1 << shard
         self._everything = (1 << index_map.index.shards) - 1
         self._masks = masks
+        self.nodes = tuple(masks)
         self._groups = tuple(
             (name, tuple(node.name for node in groups[name] if node.name in masks)) for name in sorted(groups)
         )
@@ -54,10 +59,12 @@ class Planner:
         rotation: int,
         avoid: frozenset[NodeName] = frozenset(),
         shards: Iterable[ShardId] | None = None,
+        prices: Mapping[NodeName, float] | None = None,
     ) -> SearchPlan:
         """The nodes to ask for `shards` (default: all), never one of `avoid`.
 
-        Consecutive values of `rotation` take the groups in turn and, within a group, the smallest sets of nodes.
+        Consecutive values of `rotation` take the groups in turn and, within a group, the smallest sets of nodes. With
+        `prices` the cheapest of these is taken: that of which the dearest node costs least.
         """
         wanted = self._everything if shards is None else mask_of(shards)
         first, candidates, reach = self._group(rotation, avoid, wanted)
@@ -65,6 +72,8 @@ class Planner:
             return SearchPlan(asks={}, missing=shards_of(wanted))
         covers = self._cover(candidates, reach)
         turn = rotation // len(self._groups) % len(covers)
+        if prices is not None and reach == wanted:
+            first, turn, covers = self._cheapest(rotation, avoid, wanted, prices)
         key = (first, turn, wanted, avoid)
         found = self._plans.get(key)
         if found is None:
@@ -81,18 +90,43 @@ class Planner:
         best: tuple[int | None, tuple[NodeName, ...], int] = (None, (), 0)
         for step in range(count):
             position = (rotation + step) % count
-            names = self._groups[position][1]
-            if avoid:
-                names = tuple(name for name in names if name not in avoid)
-            reach = 0
-            for name in names:
-                reach |= self._masks[name]
-            reach &= wanted
+            names, reach = self._reach(position, avoid, wanted)
             if reach == wanted:
                 return position, names, reach
             if best[0] is None or reach.bit_count() > best[2].bit_count():
                 best = (position, names, reach)
         return best
+
+    def _reach(self, group: int, avoid: frozenset[NodeName], wanted: int) -> tuple[tuple[NodeName, ...], int]:
+        """The nodes of a group that may be asked, and which of the shards they have."""
+        names = self._groups[group][1]
+        if avoid:
+            names = tuple(name for name in names if name not in avoid)
+        reach = 0
+        for name in names:
+            reach |= self._masks[name]
+        return names, reach & wanted
+
+    def _cheapest(
+        self, rotation: int, avoid: frozenset[NodeName], wanted: int, prices: Mapping[NodeName, float]
+    ) -> tuple[int, int, tuple[tuple[NodeName, ...], ...]]:
+        """Group, place of the cheapest set, and all sets of that group; of equal ones the first in turn."""
+        count = len(self._groups)
+        best: tuple[float, float] = (inf, inf)
+        found: tuple[int, int, tuple[tuple[NodeName, ...], ...]] = (0, 0, ())
+        for step in range(count):
+            position = (rotation + step) % count
+            names, reach = self._reach(position, avoid, wanted)
+            if reach != wanted:
+                continue
+            covers = self._cover(names, wanted)
+            for offset in range(min(len(covers), COMPARED)):
+                turn = (rotation // count + offset) % len(covers)
+                costs = [prices.get(name, 0.0) for name in covers[turn]]
+                price = (max(costs, default=0.0), sum(costs))
+                if price < best or not found[2]:
+                    best, found = price, (position, turn, covers)
+        return found
 
     def _cover(self, names: tuple[NodeName, ...], wanted: int) -> tuple[tuple[NodeName, ...], ...]:
         key = (names, wanted)

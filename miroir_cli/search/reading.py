@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from miroir_cli import metrics
 from miroir_cli.errors import (
     AuthenticationFailed,
     MiroirError,
@@ -21,20 +22,19 @@ from miroir_cli.errors import (
     TemporaryError,
     UsageError,
 )
-from miroir_cli.model import IndexMap, NodeName, ReplicaState, ShardId, shards_named
-from miroir_cli.search.gather import LATE_AFTER, Call, Gathered, gather
+from miroir_cli.model import Index, IndexMap, NodeName, ReplicaState, ShardId, shards_named
+from miroir_cli.search.gather import LATE_AFTER, TIMEOUT, Call, Gathered, gather
 from miroir_cli.search.plan import Planner
 from miroir_cli.search.refusal import in_the_clients_words, means_the_node
+from miroir_cli.store.last_known import is_bounded
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
+    from miroir_cli.model import StoredUid
     from miroir_cli.node.client import NodeClient
     from miroir_cli.search.merge import NodeAnswer
 
 Result = TypeVar("Result")
-
-TIMEOUT = 30.0
-"""Seconds after which a node that has not answered counts as failed."""
 
 ATTEMPTS = 5
 """How often a read starts again, or asks for shards again, because the cluster changed under it."""
@@ -44,13 +44,17 @@ SETTINGS_LAG = 0.2
 
 MOST_READ = 20_000
 
+PARTIAL = "partial"
+MISSING = "missingShards"
+"""What a partial answer has beside what Meilisearch answers."""
+
 NAMED = 10
 """How many shards an error names."""
 
 Partial = Literal["error", "allow"]
 Question = Callable[["NodeClient", "tuple[ShardId, ...]"], Awaitable[dict[str, Any]]]
-Replay = Callable[["NodeClient", float], Awaitable[Any]]
-"""Puts a client's own request to a node, within so many seconds."""
+Replay = Callable[["NodeClient", "StoredUid", float], Awaitable[Any]]
+"""Puts a client's own request to a node, about the index of this name there, within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,8 @@ class SearchOptions:
 class Reader:
     """One client's read of one index, from its first question to its answer.
 
-    `map` is the map by which the latest answers are valid. `replay` puts the client's own request to a node, for
+    `uid` is the name by which it was asked for: the index's own, or an alias. `map` is the map by which the latest
+    answers are valid. `replay` puts the client's own request to a node, for
     the words of a refusal.
     """
 
@@ -84,6 +89,11 @@ class Reader:
         self._replay_with = replay
         self._failures: Mapping[NodeName, MiroirError] = {}
 
+    @property
+    def stored_as(self) -> StoredUid:
+        """What the index is called on the nodes."""
+        return self.map.index.stored_as
+
     async def ask(
         self, question: Question, shards: Sequence[ShardId] | None = None
     ) -> tuple[list[NodeAnswer], tuple[ShardId, ...]]:
@@ -94,6 +104,10 @@ class Reader:
         answers, missing = await self._ask(question, shards)
         if missing and (self._partial() == "error" or not answers):
             raise self._unavailable(missing)
+        if missing:
+            metrics.PARTIAL_RESPONSES.inc()
+        if shards is not None:
+            metrics.NARROWED.inc()
         return answers, missing
 
     async def ask_all(self, question: Question, shards: Sequence[ShardId]) -> list[NodeAnswer]:
@@ -108,7 +122,7 @@ class Reader:
         refusal = await self._replay([name for name in self.map.nodes() if name in self.cluster.fleet])
         if refusal is None:
             return UsageError("the request has a part of a type that miroir cannot read")
-        return in_the_clients_words(refusal, self.map.index.settings)
+        return in_the_clients_words(refusal, self.map.index)
 
     async def _ask(
         self, question: Question, shards: Sequence[ShardId] | None
@@ -121,7 +135,7 @@ class Reader:
             checked = await self._still_valid(answers)
             if checked and not found.missing:
                 return answers, ()
-            fresh = await self.cluster.reload(self.uid)
+            fresh = await self.cluster.reload_named(self.uid)
             if fresh.index != self.map.index:
                 raise _Changed
             if checked and fresh.epoch == self.map.epoch:
@@ -141,6 +155,8 @@ class Reader:
             shards=shards,
             failures=self._failures,
             late_after=self.options.late_after,
+            timeout=self.options.timeout,
+            watch=self.cluster.watch,
         )
         self._failures = found.failures
         if found.refusal is not None:
@@ -150,12 +166,7 @@ class Reader:
     def _call(self, question: Question) -> Call:
         async def call(node: NodeName, shards: tuple[ShardId, ...]) -> dict[str, Any]:
             try:
-                async with asyncio.timeout(self.options.timeout):
-                    return await question(self.cluster.fleet[node], shards)
-            except TimeoutError:
-                raise NodeUnavailable(
-                    f"node `{node}` did not answer within {self.options.timeout:g} s", node=node, sent=True
-                ) from None
+                return await question(self.cluster.fleet[node], shards)
             except NodeRefusal as refusal:
                 if means_the_node(refusal):
                     raise NodeUnavailable(f"node `{node}`: {refusal.message}", node=node, sent=True) from refusal
@@ -170,7 +181,7 @@ class Reader:
         try:
             return await self.cluster.still_valid(self.map, used)
         except StateUnavailable:
-            if self._partial() == "error":
+            if self._partial() == "error" or is_bounded():
                 raise
             return True
 
@@ -182,14 +193,14 @@ class Reader:
         names = [name for name in self.map.nodes() if name in self.cluster.fleet and name not in self._failures]
         others = [name for name in names if name != refusal.node]
         replayed = await self._replay([*others, NodeName(refusal.node)])
-        return _Lagging(refusal) if replayed is None else in_the_clients_words(replayed, self.map.index.settings)
+        return _Lagging(refusal, self.map.index) if replayed is None else in_the_clients_words(replayed, self.map.index)
 
     async def _replay(self, names: Sequence[NodeName]) -> NodeRefusal | None:
         """The refusal of the first of the nodes that answers to the original request; None if it accepts it."""
         problem: MiroirError | None = None
         for name in names:
             try:
-                await self._replay_with(self.cluster.fleet[name], self.options.timeout)
+                await self._replay_with(self.cluster.fleet[name], self.stored_as, self.options.timeout)
             except NodeRefusal as refusal:
                 if not means_the_node(refusal):
                     return refusal
@@ -220,26 +231,44 @@ async def read(
     replay: Replay,
     options: SearchOptions | None = None,
 ) -> Result:
-    """What `work` makes of a reader; it starts again, with a new reader, when the index changed under it.
+    """What `work` makes of a reader; it starts again, with a new reader, when the index changed under it, or its name
+    came to stand for another one. `uid` may be an alias.
 
-    Raises what `work` raises, `ShardUnavailable`, `NodeRefusal` in a node's own words, `IndexNotFound`, and
-    `TemporaryError` for an index that does not hold still.
+    Raises what `work` raises, `ShardUnavailable`, `NodeRefusal` in a node's own words, `IndexNotFound`, `MultiAlias`
+    for the name of several, and `TemporaryError` for an index that does not hold still.
     """
     cluster.rotation += 1
     chosen = options or SearchOptions()
+    trouble: MiroirError | None = None
     for attempt in range(ATTEMPTS):
+        reader = Reader(cluster, uid, replay=replay, options=chosen, index_map=await cluster.named(uid))
         try:
-            return await work(Reader(cluster, uid, replay=replay, options=chosen, index_map=await cluster.map(uid)))
+            return await work(reader)
         except _Changed:
-            await cluster.reload(uid)
+            await cluster.reload_named(uid)
+        except MiroirError as error:
+            if not await _is_another(cluster, reader.map):
+                raise
+            trouble = error
         except _Lagging as lag:
             if attempt:
-                raise in_the_clients_words(lag.refusal) from None
+                raise in_the_clients_words(lag.refusal, lag.index, settings={}) from None
             await asyncio.sleep(SETTINGS_LAG)
-            await cluster.reload(uid)
-    raise TemporaryError(
+            await cluster.reload_named(uid)
+    raise trouble or TemporaryError(
         f"index `{uid}` changed {ATTEMPTS} times while it was searched", hint="run the same search again"
     )
+
+
+async def _is_another(cluster: Cluster, index_map: IndexMap) -> bool:
+    """Whether an index is not what it was when a read of it began: then what is wrong may be wrong with the old one.
+
+    Raises `IndexNotFound` when it is not there any more.
+    """
+    try:
+        return (await cluster.reload_named(index_map.name)).index != index_map.index
+    except StateUnavailable:
+        return False
 
 
 async def all_outcomes(works: Iterable[Awaitable[Result]]) -> list[Result | MiroirError]:
@@ -263,14 +292,15 @@ class _Changed(Exception):
 class _Lagging(Exception):
     """One node refuses what another accepts: they have different settings for the moment."""
 
-    def __init__(self, refusal: NodeRefusal) -> None:
+    def __init__(self, refusal: NodeRefusal, index: Index) -> None:
         super().__init__()
         self.refusal = refusal
+        self.index = index
 
 
 def planner_of(cluster: Cluster, index_map: IndexMap) -> Planner:
     """The planner of a map, kept as long as the map is."""
-    key = f"search/{index_map.index.uid}"
+    key = f"search/{index_map.name}"
     kept = cluster.session.get(key)
     if isinstance(kept, tuple) and kept[0] is index_map:
         found: Planner = kept[1]
@@ -282,7 +312,7 @@ def planner_of(cluster: Cluster, index_map: IndexMap) -> Planner:
 
 def marked(body: dict[str, Any], missing: Sequence[ShardId]) -> dict[str, Any]:
     """The body, with the shards that it lacks."""
-    return {**body, "partial": True, "missingShards": list(missing)} if missing else body
+    return {**body, PARTIAL: True, MISSING: list(missing)} if missing else body
 
 
 def _others(

@@ -39,6 +39,8 @@ _NAMES_ATTRIBUTES = (
     "facets",
     "sort",
 )
+_AT_ONCE = 1000
+_WORDS = ("q", "matchingStrategy", "attributesToSearchOn", "locales")
 _NOT_OF_EVERY = ("facets", "page", "hitsPerPage", "distinct", "filter")
 _PRESENTATION = ("attributesToHighlight", "attributesToCrop", "showMatchesPosition", "retrieveVectors")
 
@@ -70,13 +72,22 @@ class Prepared:
     semantic: bool
     """Whether hits are ranked by vectors: every document that the filter keeps is one."""
 
-    def for_shards(self, shards: Iterable[ShardId], more: int = GEO_MARGIN) -> dict[str, Any]:
-        """The body for one node that answers for `shards`; `more` hits beyond the window where they may matter."""
-        return {**self.body, **self.pagination(more), "filter": [*self.filters, shard_filter(shards)]}
+    def for_shards(self, shards: Iterable[ShardId], more: int = GEO_MARGIN, share: float = 1.0) -> dict[str, Any]:
+        """The body for one node that answers for `shards`; `more` hits beyond the window where they may matter.
 
-    def pagination(self, more: int = GEO_MARGIN) -> dict[str, int]:
+        `share`: only as many hits as are likely to be among the first with so many of the documents.
+        """
+        return {**self.body, **self.pagination(more, share), "filter": [*self.filters, shard_filter(shards)]}
+
+    def pagination(self, more: int = GEO_MARGIN, share: float = 1.0) -> dict[str, int]:
         """The part of the body that says how many hits."""
-        return self.window.for_nodes(more=more if self.by_distance else 0)
+        return self.window.for_nodes(more=more if self.by_distance else 0, share=share)
+
+    @property
+    def first_hits_alone_decide(self) -> bool:
+        """Whether hits behind the first ones of a node change nothing about these: no score on a common base, no
+        distinct value, no distance, no count of what reaches a threshold."""
+        return not (self.scored or self.semantic or self.threshold or self.by_distance or self.distinct)
 
     def for_count(
         self,
@@ -92,30 +103,42 @@ class Prepared:
         filter.
         """
         scored = self.threshold and (self.window.pages if above is None else above)
-        words = ("q", "matchingStrategy", "attributesToSearchOn", "locales")
-        body = self._each_document(words if not self.semantic else ("vector", "hybrid") if scored else ())
+        body = self._each_document(self._finds(scored))
         counted = self.original.get("facets") if facets is None else facets
         if counted:
             body["facets"] = counted
         if scored:
             body |= {"rankingScoreThreshold": self.original["rankingScoreThreshold"], "page": 1, "hitsPerPage": 0}
+            if self.semantic and self.window.needed:  # a node ranks as many at once as it is asked for, or none
+                body |= {"hitsPerPage": _AT_ONCE, "attributesToRetrieve": []}
         else:
-            body["limit"] = 0
+            body["limit"] = 1 if self.semantic and "q" in body else 0  # for none it would not look at vectors
         body["filter"] = [*self.filters, *([only] if only else []), shard_filter(shards)]
         return body
 
+    def _finds(self, scored: bool) -> tuple[str, ...]:
+        """The parts of the body that decide, with the filter, what is found; `scored`: and what reaches the threshold.
+
+        Besides vectors words find nothing, but those that must not be in a document exclude it.
+        """
+        if not self.semantic:
+            return _WORDS
+        excluding = "-" in (self.body.get("q") or "") and self.body["hybrid"].get("semanticRatio") != 1
+        return ("vector", "hybrid", *(_WORDS if excluding else ())) if scored or excluding else ()
+
     def for_every(
-        self, shards: Iterable[ShardId], *, most: int, keys_only: bool = False, threshold: bool = True
+        self, shards: Iterable[ShardId], *, most: int, keys_only: bool = False, threshold: bool = True, only: str = ""
     ) -> dict[str, Any]:
         """A body for the best `most` documents, none left out because of its distinct value.
 
-        `keys_only`: with no more of each than its rank and its primary key.
+        `keys_only`: with no more of each than its rank and its primary key. `only` is one more filter.
         """
         kept = [key for key in self.body if key not in _NOT_OF_EVERY and (threshold or key != "rankingScoreThreshold")]
         body = self._each_document([key for key in kept if not (keys_only and key in _PRESENTATION)])
         if keys_only:
             body["attributesToRetrieve"] = [self.primary_key, GEO]
-        return {**body, "offset": 0, "limit": most, "filter": [*self.filters, shard_filter(shards)]}
+        filters = [*self.filters, *([only] if only else []), shard_filter(shards)]
+        return {**body, "offset": 0, "limit": most, "filter": filters}
 
     def _each_document(self, keys: Iterable[str]) -> dict[str, Any]:
         body = {key: self.body[key] for key in keys if key in self.body}
@@ -233,7 +256,7 @@ def _distinct(request: Json, index: Index) -> Distinct | None:
     return Distinct(
         attribute=attribute,
         asked=bool(request.get("distinct")),
-        filterable=_filtered_by_equality(attribute, settings),
+        filterable=filtered_by_equality(attribute, settings),
         by_default=by_default is not None,
         visible=displayed is None
         or "*" in displayed
@@ -241,7 +264,7 @@ def _distinct(request: Json, index: Index) -> Distinct | None:
     )
 
 
-def _filtered_by_equality(name: str, settings: Json) -> bool:
+def filtered_by_equality(name: str, settings: Json) -> bool:
     """Whether the first rule of `filterableAttributes` that matches a name lets nodes filter by equality."""
     for rule in settings.get("filterableAttributes") or ():
         if isinstance(rule, str):

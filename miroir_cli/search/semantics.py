@@ -23,6 +23,8 @@ NEARLY_ONE = 0.99999994
 """The largest share below 1 in single precision. At 1 a node does not look at the words of the query, and marks none
 of them; below, it ranks by vectors first."""
 
+_MARKS = ("attributesToHighlight", "attributesToCrop", "showMatchesPosition")
+
 CANNOT_EMBED = "vector_embedding_error"
 """The code of a node that could not make a vector of a text. In a hybrid search the words alone are searched then."""
 
@@ -80,9 +82,17 @@ def keyword_request(request: Json) -> dict[str, Any]:
     return {key: value for key, value in request.items() if key not in ("vector", "hybrid")}
 
 
-def vector_request(request: Json, asked: Semantics, vector: Sequence[float]) -> dict[str, Any]:
-    """The part of a search that looks at vectors, with the vector that every node shall look for."""
-    ratio = NEARLY_ONE if asked.kind == "hybrid" else 1
+def vector_request(
+    request: Json, asked: Semantics, vector: Sequence[float], *, distinct: bool = False
+) -> dict[str, Any]:
+    """The part of a search that looks at vectors, with the vector that every node shall look for.
+
+    Nodes look at the words of a hybrid search as well, because they mark them, and leave out documents with words that
+    must not be there. Then they take documents without a vector for found by their words, which with `distinct` changes
+    what else they find: where nothing is marked or left out they do not get to see the words.
+    """
+    sees_words = any(request.get(key) for key in _MARKS) or "-" in (request.get("q") or "")
+    ratio = NEARLY_ONE if asked.kind == "hybrid" and (sees_words or not distinct) else 1
     return {**request, "vector": vector, "hybrid": {"embedder": asked.embedder, "semanticRatio": ratio}}
 
 

@@ -67,7 +67,7 @@ def _elsewhere(request: Json) -> tuple[dict[str, Any], dict[str, str]]:
     moved = []
     for place, query in enumerate(queries):
         uid = query.get("indexUid") if isinstance(query, dict) else None
-        if isinstance(uid, str) and _UID.match(uid):
+        if isinstance(uid, str) and _UID.fullmatch(uid):
             named[f"{_NOWHERE}{place}-"] = uid
             query = {**query, "indexUid": f"{_NOWHERE}{place}-"}
         moved.append(query)

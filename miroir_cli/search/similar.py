@@ -8,12 +8,20 @@ from miroir_cli.documents.route import shard_of
 from miroir_cli.errors import NodeRefusal, NodeUnavailable
 from miroir_cli.model import shard_filter
 from miroir_cli.search.filters import rewrite
-from miroir_cli.search.likeness import Likeness, assemble_similar, check_settings, likeness_of, search_by, vector_of
+from miroir_cli.search.likeness import (
+    Likeness,
+    assemble_similar,
+    check_settings,
+    likeness_of,
+    nearest,
+    search_by,
+    vector_of,
+)
 from miroir_cli.search.reading import Reader, SearchOptions, marked, read
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
-    from miroir_cli.model import Json, ShardId
+    from miroir_cli.model import Json, ShardId, StoredUid
     from miroir_cli.node.client import NodeClient
 
 _NOT_HERE = "not_found_similar_id"
@@ -23,13 +31,13 @@ async def similar(cluster: Cluster, uid: str, request: Json, *, options: SearchO
     """The body that one Meilisearch with all documents would answer to `POST /indexes/{uid}/similar`.
 
     Partial answers, and what is raised, as for `search`; `UsageError` also for what only one node can answer: a
-    document with several vectors, and settings that make searches leave out or reorder the nearest documents.
+    document with several vectors, and settings that make searches reorder the nearest documents.
     """
     found: set[str] = set()
 
-    async def replay(client: NodeClient, timeout: float) -> object:
+    async def replay(client: NodeClient, stored_as: StoredUid, timeout: float) -> object:
         try:
-            return await client.similar(uid, request, timeout=timeout)
+            return await client.similar(stored_as, request, timeout=timeout)
         except NodeRefusal as refusal:
             if found and refusal.node_code == _NOT_HERE:
                 raise NodeUnavailable(
@@ -58,7 +66,7 @@ async def _similar(reader: Reader, request: Json, found: set[str]) -> dict[str, 
         raise await reader.let_a_node_refuse()
 
     async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
-        return await client.search(reader.uid, prepared.for_shards(shards), timeout=reader.options.timeout)
+        return await client.search(reader.stored_as, nearest(prepared, asked, shards), timeout=reader.options.timeout)
 
     answers, missing = await reader.ask(ask)
     body = assemble_similar(asked, prepared, answers, index, among_them=among_them)
@@ -72,11 +80,13 @@ async def _document(reader: Reader, asked: Likeness, found: set[str]) -> tuple[d
     async def ask(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         body, here = {"ids": [asked.id], "limit": 1, "retrieveVectors": True}, shard_filter(shards)
         timeout = reader.options.timeout
-        seen = passing = await client.fetch_documents(reader.uid, {**body, "filter": [here]}, timeout=timeout)
+        seen = passing = await client.fetch_documents(reader.stored_as, {**body, "filter": [here]}, timeout=timeout)
         if seen["results"]:
             found.add(asked.id)
         if conditions and seen["results"]:
-            passing = await client.fetch_documents(reader.uid, {**body, "filter": [*conditions, here]}, timeout=timeout)
+            passing = await client.fetch_documents(
+                reader.stored_as, {**body, "filter": [*conditions, here]}, timeout=timeout
+            )
         return {"found": seen["results"], "passing": passing["results"]}
 
     owner = shard_of(asked.id, reader.map.index.shards)

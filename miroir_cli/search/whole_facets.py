@@ -34,7 +34,7 @@ async def whole_facets(
 
     async def each(client: NodeClient, shards: tuple[ShardId, ...]) -> dict[str, Any]:
         timeout = reader.options.timeout
-        return {"parts": [await client.search(reader.uid, body([shard]), timeout=timeout) for shard in shards]}
+        return {"parts": [await client.search(reader.stored_as, body([shard]), timeout=timeout) for shard in shards]}
 
     found = await reader.ask_all(each, [shard for answer in answers for shard in answer.shards])
     parts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ begins depends on the hits at hand, so the last ones of a node's list may belong
 class Window:
     """Hits `skip` to `skip + take` of the first `needed`; `echo` is what the answer says about it.
 
-    `pages`: asked with `page` or `hitsPerPage`, which makes the nodes count exhaustively.
+    `pages`: asked with `page` or `hitsPerPage`, which makes the nodes count exhaustively. `ends_all`: it ends where
+    `maxTotalHits` ends all results.
     """
 
     skip: int
@@ -32,10 +34,21 @@ class Window:
     needed: int
     pages: bool
     echo: Mapping[str, int]
+    ends_all: bool = False
 
-    def for_nodes(self, *, more: int) -> dict[str, int]:
-        """The pagination that every node is asked for, `more` hits beyond the window."""
-        count = self.needed + more if self.needed else 0
+    @property
+    def counts_everything(self) -> bool:
+        """Whether one node that has everything looks at every document to count what reaches a threshold.
+
+        For pages it stops at `maxTotalHits` hits, and it holds all up to the page's end: `bucket_sort.rs` and
+        `federated/perform.rs` of Meilisearch 1.50.
+        """
+        return self.pages and not self.ends_all
+
+    def for_nodes(self, *, more: int, share: float = 1.0) -> dict[str, int]:
+        """The pagination that a node is asked for: `more` hits beyond the window, or only as many of its first ones as
+        it is likely to have with a `share` of all documents."""
+        count = enough(self.needed, share) + more if self.needed else 0
         return {"page": 1, "hitsPerPage": count} if self.pages else {"offset": 0, "limit": count}
 
     def totals(self, found: int) -> dict[str, int]:
@@ -44,6 +57,15 @@ class Window:
             return {**self.echo, "estimatedTotalHits": found}
         per_page = self.echo["hitsPerPage"]
         return {**self.echo, "totalPages": -(-found // per_page) if per_page else 0, "totalHits": found}
+
+
+def enough(needed: int, share: float) -> int:
+    """How many of the first `needed` hits a node with this share of the documents has, all but certainly no more.
+
+    The hash of its key puts a document on a node whatever its rank: the number is binomial, and 3 standard deviations
+    above its mean are exceeded about once in a thousand times.
+    """
+    return min(needed, math.ceil(needed * share + 3 * math.sqrt(needed * share * (1 - share))))
 
 
 def max_total_hits(settings: Json) -> int:
@@ -70,6 +92,7 @@ def make_window(request: Json, settings: Json) -> Window | None:
         needed=needed,
         pages=True,
         echo={"hitsPerPage": size, "page": number},
+        ends_all=needed == at_most,
     )
 
 

@@ -18,8 +18,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from miroir_cli.errors import Locked, StateUnavailable
+from miroir_cli.store.processes import is_alive, is_stopped, lives_here
+
+if TYPE_CHECKING:
+    from miroir_cli.store.journal import Process
 
 POLL = 0.01
 
@@ -42,11 +47,12 @@ NETWORK_FILE_SYSTEMS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who holds a lock. `since` is seconds since 1970."""
+    """Who holds a lock. `since` is seconds since 1970; `host` is named where several may hold it."""
 
     pid: int
     command: str
     since: float
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +65,10 @@ class Held:
 
 
 class Locks:
-    """The locks of one state store. `timeout` is how long a command waits for one, in seconds."""
+    """The locks of a state file: the protocol `miroir_cli.store.protocol.Locking` for one host.
+
+    `timeout` is how long a command waits for one, in seconds.
+    """
 
     def __init__(self, folder: Path, *, timeout: float = 60.0, command: str = "miroir") -> None:
         self.folder = folder
@@ -80,7 +89,7 @@ class Locks:
     @asynccontextmanager
     async def moves(self, uid: str) -> AsyncIterator[None]:
         """Held by whoever moves replicas of an index; a deletion waits for it. Raises `Locked` as `order` does."""
-        async with self._held(f"{file_name(uid)}.moves", turnstile=None):
+        async with self._held(moves_file(uid), turnstile=None):
             yield
 
     @asynccontextmanager
@@ -191,13 +200,23 @@ class Locks:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def held(self) -> tuple[Held, ...]:
+    async def held(self) -> tuple[Held, ...]:
         """The locks that are held now, by the names of their files. Takes none and changes no file.
 
         The kernel says so where it tells (`/proc/locks`); elsewhere a lock is held while its signer lives.
         """
+        return await asyncio.to_thread(self._held_now)
+
+    async def lives(self, process: Process) -> bool:
+        """Whether this host has that process; who uses a state file is on the host of the file."""
+        return lives_here(process)
+
+    async def close(self) -> None:
+        """Nothing is kept between two locks."""
+
+    def _held_now(self) -> tuple[Held, ...]:
         try:
-            files = sorted(file for file in self.folder.iterdir() if file.suffix != ".turn")
+            files = sorted(file for file in self.folder.iterdir() if file.suffix != ".turn" and file.name != STATE)
             inodes = {file.name: file.stat().st_ino for file in files}
         except OSError:
             return ()
@@ -211,15 +230,21 @@ class Locks:
 
     def _locked(self, name: str) -> Locked:
         owner = self.owner(name)
-        what = "the state file is in use" if name == STATE else f"`{name.removesuffix('.order')}` is locked"
-        if owner is None:
-            return Locked(f"{what} by another process", hint="run the command again when it has ended")
-        since = time.strftime("%H:%M:%S", time.localtime(owner.since))
-        stopped = " (it is stopped: continue it with SIGCONT or kill it)" if is_stopped(owner.pid) else ""
-        return Locked(
-            f"{what} by process {owner.pid} (`{owner.command}`) since {since}{stopped}",
-            hint="wait for it, raise --lock-timeout, or end that process: nothing is lost",
-        )
+        return locked(name, owner, stopped=owner is not None and is_stopped(owner.pid))
+
+
+def locked(name: str, owner: Owner | None, *, stopped: bool = False) -> Locked:
+    """The error for who has waited long enough for a lock."""
+    what = "the state is in use" if name == STATE else f"`{name.removesuffix('.order')}` is locked"
+    if owner is None:
+        return Locked(f"{what} by another process", hint="run the command again when it has ended")
+    since = time.strftime("%H:%M:%S", time.localtime(owner.since))
+    where = "" if owner.host is None else f" on host `{owner.host}`"
+    paused = " (it is stopped: continue it with SIGCONT or kill it)" if stopped else ""
+    return Locked(
+        f"{what} by process {owner.pid}{where} (`{owner.command}`) since {since}{paused}",
+        hint="wait for it and run the command again, or end that process: nothing is lost",
+    )
 
 
 def file_name(uid: str) -> str:
@@ -230,6 +255,11 @@ def file_name(uid: str) -> str:
 def order_file(uid: str) -> str:
     """The name of an index's order lock."""
     return f"{file_name(uid)}.order"
+
+
+def moves_file(uid: str) -> str:
+    """The name of the lock of who moves replicas of an index."""
+    return f"{file_name(uid)}.moves"
 
 
 def import_file(uid: str, number: int) -> str:
@@ -245,26 +275,6 @@ def _locked_inodes() -> frozenset[int] | None:
         return None
     rows = [line.split() for line in lines if " FLOCK " in line and "->" not in line]
     return frozenset(int(row[5].rpartition(":")[2]) for row in rows if len(row) > 5)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process exists on this host."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process exists and is stopped (state T), as far as `/proc` tells."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[:1] in (["T"], ["t"])
 
 
 def refuse_network_file_system(folder: Path) -> None:

@@ -1,44 +1,29 @@
-"""What the state store keeps and the protocol that every backend speaks.
-
-The store is the one place where a cluster's truth is written before it acts: which replicas are in sync, which
-writes were begun, in which order, and how they ended. Decisions that must see a consistent state are handed in as
-pure functions and run inside the store's transaction (`close_intent`, `settle_intents`).
-"""
+"""What the state store keeps, as values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from miroir_cli.model import (
     Index,
     IndexMap,
+    IndexUid,
     Intent,
     IntentState,
     Json,
     NodeName,
     Piece,
     Replica,
-    ReplicaState,
     ShardId,
-    WriteKind,
-)
-from miroir_cli.store.journal import (
-    RunKind,
+    StoredUid,
 )
 
 if TYPE_CHECKING:
+    from miroir_cli.store.aliases import Alias
     from miroir_cli.store.journal import (
-        Changes,
         Mover,
-        RunId,
-        RunRecord,
-        RunState,
-        StepEvent,
-        StepRecord,
-        Wanted,
     )
 
 InSync = Mapping[ShardId, frozenset[NodeName]]
@@ -47,11 +32,13 @@ InSync = Mapping[ShardId, frozenset[NodeName]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRecord:
-    """The cluster as this store founded it; `id` tells it from another of the same name."""
+    """The cluster as this store founded it; `id` tells it from another of the same name. `renamed`: the epoch at which
+    an index got another name last, or an alias came to stand for another one."""
 
     name: str
     id: str
     epoch: int
+    renamed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +194,42 @@ class Rebuilt:
     members: tuple[Member, ...]
     indexes: tuple[RebuiltIndex, ...]
     deleted: Mapping[str, int] = field(default_factory=dict)
+    aliases: tuple[Alias, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renaming:
+    """New names of indexes, given in one step: the two of a pair change places, or the first gets the second, which no
+    index has. A name stands in one pair only. `indexes`: those that exist, by their names, as who asks knows them.
+    """
+
+    pairs: tuple[tuple[IndexUid, IndexUid], ...]
+    indexes: Mapping[IndexUid, Index]
+
+    @property
+    def moves(self) -> tuple[tuple[IndexUid, IndexUid], ...]:
+        """The pairs of which the first name stands for nothing any more."""
+        return tuple(pair for pair in self.pairs if pair[1] not in self.indexes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """Everything that nodes keep of the state, as of one moment. `deleted`: names that stand for nothing any more."""
+
+    cluster: ClusterRecord
+    maps: tuple[IndexMap, ...]
+    deleted: tuple[Index, ...]
+    aliases: tuple[Alias, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """The number `n` of the newest intent of an index."""
+
+    uid: IndexUid
+    stored_as: StoredUid
+    incarnation: int
+    n: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,140 +237,46 @@ class Found:
     """The state store as it was found by somebody who wants to replace it.
 
     `damage` says why it cannot be read. `cluster` is None when it is missing or nobody has written to it, `blank` is
-    true as long as it knows no node and no index. `newest` gives for each index its incarnation and newest intent.
+    true as long as it knows no node and no index. `newest`: how far each index is. `called`: what it is, in messages.
     """
 
     exists: bool = True
     damage: str | None = None
     cluster: ClusterRecord | None = None
     blank: bool = True
-    newest: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    newest: tuple[Newest, ...] = ()
+    called: str = "state file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key of the clients, without its value: that follows from `uid` and the master key.
+
+    Times are texts as Meilisearch writes them (RFC 3339). `deleted`: nobody may use it any more; it is kept so that
+    it is also deleted on nodes that did not answer at that moment.
+    """
+
+    uid: str
+    name: str | None
+    description: str | None
+    actions: tuple[str, ...]
+    indexes: tuple[str, ...]
+    expires_at: str | None
+    created_at: str
+    updated_at: str
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an index is: what was read at one moment is as new as every write up to `settled`."""
+
+    epoch: int
+    incarnation: int
+    settled: int
 
 
 Judge = Callable[[Intent, InSync], Verdict]
 KeysOf = Callable[[ShardId], Iterable[str]]
 """The primary keys that a write touches in a shard, as text."""
 Settle = Callable[[Pending], Settlement]
-
-
-class Store(Protocol):
-    """Every backend's methods. All of them raise `StateUnavailable` when the store cannot be reached or written."""
-
-    async def close(self) -> None: ...
-
-    # the cluster and its nodes
-    async def cluster(self) -> ClusterRecord | None: ...
-    async def found(self, *, name: str) -> ClusterRecord: ...
-    async def epoch(self) -> int: ...
-    async def members(self) -> dict[NodeName, Member]: ...
-    async def enrol(self, member: Member) -> None: ...
-    async def rebuild(self, state: Rebuilt) -> None: ...
-
-    # indexes
-    async def indexes(self) -> tuple[Index, ...]: ...
-    async def map(self, uid: str) -> IndexMap | None: ...
-    async def begin_creation(self, index: Index, *, nodes: Mapping[NodeName, int]) -> Index: ...
-    async def creation(self, uid: str) -> Creation | None: ...
-    async def finish_creation(
-        self, index: Index, *, placement: Mapping[ShardId, frozenset[NodeName]], bases: Mapping[NodeName, int]
-    ) -> IndexMap: ...
-    async def begin_deletion(self, index: Index) -> None: ...
-    async def deletion(self, uid: str) -> Deletion | None: ...
-    async def interrupted(self) -> dict[str, str]: ...
-    async def forget_index(self, uid: str) -> None: ...
-    async def set_replicas(self, uid: str, replicas: int) -> None: ...
-    async def note_published(self, uid: str, epoch: int) -> None: ...
-    async def unpublished(self, uid: str) -> bool: ...
-    async def mark(
-        self, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState
-    ) -> Marked: ...
-
-    # writes, in the order that all replicas get
-    async def open_intent(
-        self,
-        index: Index,
-        *,
-        kind: WriteKind,
-        documents: Mapping[ShardId, int | None],
-        nonce: str,
-        min_in_sync: int,
-        owner: str,
-        body: Json | None = None,
-        batch: BatchRecord | None = None,
-        keys: KeysOf | None = None,
-    ) -> Intent: ...
-    async def newest_intent(self, uid: str) -> Intent | None: ...
-    async def intents(self, uid: str, numbers: Iterable[int]) -> dict[int, Intent]: ...
-    async def close_intent(self, intent: Intent, judge: Judge) -> tuple[Intent, Marked]: ...
-    async def pending(self, uid: str) -> Pending: ...
-    async def settle_intents(self, uid: str, judge: Settle) -> tuple[tuple[Intent, ...], Marked]: ...
-
-    # moves of replicas
-    async def join(
-        self, index: Index, shard: ShardId, node: NodeName, *, nonce: str, top: int
-    ) -> tuple[int, ReplicaState | None]: ...
-    async def switch(
-        self,
-        index: Index,
-        shard: ShardId,
-        node: NodeName,
-        *,
-        nonce: str,
-        source: NodeName,
-        leaving: NodeName | None,
-        newest: int,
-        base: int,
-    ) -> Marked | None: ...
-    async def leave(self, index: Index, shard: ShardId, node: NodeName, *, keep: int) -> bool: ...
-    async def unjoin(self, index: Index, shard: ShardId, node: NodeName) -> None: ...
-    async def served_until_they_left(self, index: Index, node: NodeName, shards: Iterable[ShardId]) -> bool: ...
-    async def begin_forgetting(
-        self, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str
-    ) -> tuple[ShardId, ...]: ...
-    async def forget(self, index: Index, node: NodeName, shards: Iterable[ShardId]) -> None: ...
-    async def promote(self, index: Index, shard: ShardId, node: NodeName, *, top: int) -> None: ...
-    async def changes(self, uid: str, shard: ShardId, *, above: int, most: int | None = None) -> Changes:
-        """What was written to a shard above a cut, read in pages; no further once there are more keys than `most`."""
-        ...
-
-    async def account(self, uid: str, node: NodeName, tasks: Iterable[int]) -> None: ...
-    async def accounted(self, uid: str, node: NodeName, *, above: int) -> frozenset[int]: ...
-    async def was_addressed(self, uid: str, node: NodeName) -> bool: ...
-    async def expel(self, node: NodeName) -> None: ...
-
-    # runs
-    async def begin_run(self, run: RunRecord, steps: Sequence[StepRecord]) -> RunRecord: ...
-    async def adopt_run(self, id: RunId, *, pid: int, command: str) -> RunRecord: ...
-    async def run(self, id: RunId) -> RunRecord | None: ...
-    async def runs(self, *, limit: int = 20) -> tuple[RunRecord, ...]: ...
-    async def unfinished_run(self, kind: RunKind = RunKind.REBALANCE) -> RunRecord | None: ...
-    async def control_run(
-        self,
-        id: RunId,
-        *,
-        command: str,
-        wanted: Wanted | None = None,
-        rate: int | None = None,
-        parallel: int | None = None,
-    ) -> None: ...
-    async def save_run(self, id: RunId, *, state: RunState, summary: Json | None = None) -> None: ...
-    async def steps(self, id: RunId) -> tuple[StepRecord, ...]: ...
-    async def save_step(self, id: RunId, step: StepRecord, *, detail: str = "") -> None: ...
-    async def switching(self, uid: str) -> tuple[int, ...]: ...
-    async def events(self, id: RunId) -> tuple[StepEvent, ...]: ...
-
-    # imports
-    async def begin_import(self, *, uid: str, incarnation: int, fingerprint: Json, options: Json) -> ImportRecord: ...
-    async def unfinished_imports(self, uid: str | None = None) -> tuple[ImportRecord, ...]: ...
-    async def finish_import(self, id: int, *, state: str, summary: Json) -> None: ...
-    async def save_batch(self, batch: BatchRecord) -> None: ...
-    async def batches(self, import_id: int) -> tuple[BatchRecord, ...]: ...
-
-
-class Replacement(Protocol):
-    """Putting a whole new store in the place of a lost one, in steps of which each leaves the old or the new one."""
-
-    async def inspect(self) -> Found: ...
-    async def build(self, state: Rebuilt) -> None: ...
-    async def set_aside(self) -> Path | None: ...
-    async def take_place(self) -> None: ...

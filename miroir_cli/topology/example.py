@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from miroir_cli.model import Node, NodeName, Secret
-from miroir_cli.topology.schema import DEFAULT_STATE
+from miroir_cli.topology.finding import DEFAULT_STATE
+from miroir_cli.topology.state import is_server
 
 CLUSTER = """\
 # The cluster as it should be; `miroir status` shows what it is.
@@ -18,8 +19,8 @@ min_in_sync = {min_in_sync}            # a write counts when this many copies ha
 partial = {partial}          # or "allow": what a search does when no copy of a shard answers
 
 [state]
-url = {state}   # relative to this file
-
+url = {state}   # {state_comment}
+{password}
 [defaults]
 # Where the nodes' key is; one of the three, here for all nodes or in a node for that one. Never the key itself.
 {keys}
@@ -48,6 +49,7 @@ def render_topology(
     partial: str = "error",
     key_env: str | None = None,
     state_url: str = DEFAULT_STATE,
+    password_env: str | None = None,
 ) -> str:
     """The text of a topology file. Values at their defaults are left out of the nodes; nothing is checked here."""
     lines = [
@@ -61,6 +63,8 @@ def render_topology(
         min_in_sync=min_in_sync,
         partial=quoted(partial),
         state=quoted(state_url),
+        state_comment="Redis, for several hosts" if is_server(state_url) else "relative to this file",
+        password="" if password_env is None else f"password_env = {quoted(password_env)}\n",
         keys="\n".join(lines),
     )
     return cluster + NODE_COMMENTS + "\n".join(render_node(node) for node in nodes)

@@ -1,35 +1,34 @@
-"""The topology file: finding it, reading it, and editing it with its comments kept.
+"""The topology file: finding it and reading it.
 
-The only door to tomlkit. What the file may say is in `schema.py`, the commented text in `example.py`.
+What the file may say is in `schema.py`, the commented text in `example.py`; it is edited in `document.py`.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import ParseError, TOMLKitError
-from tomlkit.items import AoT
 
-from miroir_cli.errors import NotFound, TopologyInvalid
-from miroir_cli.model import Node, Secret, group_of
-from miroir_cli.topology.example import EXAMPLE, node_values, render_node, render_topology
+from miroir_cli.errors import NotFound, TopologyInvalid, known_instead
+from miroir_cli.model import Node, group_of
+from miroir_cli.topology.example import EXAMPLE, render_topology
+from miroir_cli.topology.finding import NO_TOPOLOGY_HINT, find_topology, state_file
 from miroir_cli.topology.keys import key_file_is_open, resolve_key
 from miroir_cli.topology.save import write_whole
-from miroir_cli.topology.schema import SECRETS, ClusterSettings, parse
+from miroir_cli.topology.schema import ClusterSettings, parse
+from miroir_cli.topology.serve import ServeSettings
+from miroir_cli.topology.state import StateSettings
 
 __all__ = [
     "EXAMPLE",
     "ClusterSettings",
     "Topology",
-    "TopologyDocument",
     "check_topology",
     "find_topology",
     "key_file_is_open",
@@ -40,11 +39,7 @@ __all__ = [
 ]
 
 LARGEST_FILE = 1024 * 1024
-NO_TOPOLOGY_HINT = "run `miroir init` to write one, or name it with --topology"
-
-HEADER = re.compile(r"[ \t]*\[")
-CLUSTER_HEADER = re.compile(r"""[ \t]*\[[ \t]*(cluster|"cluster"|'cluster')[ \t]*\]""")
-NODES_HEADER = re.compile(r"""[ \t]*\[\[[ \t]*(nodes|"nodes"|'nodes')[ \t]*\]\]""")
+TOML_HINT = "texts need quotes, and a key stands only once"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +48,42 @@ class Topology:
 
     path: Path
     cluster: ClusterSettings
-    state_url: str
     nodes: tuple[Node, ...]
+    state: StateSettings = StateSettings()
+    serve: ServeSettings = ServeSettings()
 
     @property
     def state_path(self) -> Path:
-        """The SQLite file of the state, relative to the topology file."""
-        written = self.state_url.removeprefix("sqlite:")
-        if written.startswith("//"):
-            written = "/" + written.lstrip("/")
+        """The SQLite file of the state, relative to the topology file; only where `state.shared` is false."""
+        assert not self.state.shared, "the state is in Redis"
         try:
-            return (self.path.parent / Path(written).expanduser()).resolve()
+            return state_file(self.path, self.state.url)
         except RuntimeError:
             raise TopologyInvalid(
                 f"{self.path}: `state.url` names the home folder of a user that does not exist", hint="write its path"
             ) from None
+
+    @property
+    def state_place(self) -> str:
+        """Where the state is, in words."""
+        if self.state.shared:
+            return f"the state in Redis at {self.state.address}"
+        return f"state file `{self.state_path}`"
+
+    @property
+    def state_called(self) -> str:
+        """What the state is called, for "the ..." and "an older copy of the ..."."""
+        return "state in Redis" if self.state.shared else "state file"
+
+    @property
+    def state_kind(self) -> str:
+        """What the state is in, for "another ..."."""
+        return "database" if self.state.shared else "file"
+
+    @property
+    def local_folder(self) -> Path:
+        """What this host keeps for itself: locks, and what it remembers of work that takes several commands."""
+        return self.path.parent.resolve() / ".miroir" if self.state.shared else self.state_path.parent
 
     @property
     def active_nodes(self) -> tuple[Node, ...]:
@@ -75,61 +91,35 @@ class Topology:
         return tuple(node for node in self.nodes if not node.drained)
 
     def node(self, name: str) -> Node:
-        """The node of that name. Raises `NotFound` with the likely one."""
+        """The node of that name. Raises `NotFound` with the likely one or those that there are."""
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise _no_such_node(name, [str(node.name) for node in self.nodes], self.path)
+        raise no_such_node(name, [str(node.name) for node in self.nodes], self.path)
 
     def groups(self) -> dict[str, tuple[Node, ...]]:
         """The replica groups, each with its nodes in the order of their names."""
         return group_of(self.nodes)
 
 
-def find_topology(explicit: Path | None, environ: Mapping[str, str], *, folder: Path | None = None) -> Path:
-    """The file to use: the named one, MIROIR_TOPOLOGY, ./miroir.toml, ~/.config/miroir/miroir.toml; the first given.
-
-    A file that is named but not there is an error, not a reason to look further. Raises `TopologyInvalid`.
-    """
-    named = "" if explicit is not None else environ.get("MIROIR_TOPOLOGY", "")
-    if explicit is not None or named:
-        path = explicit if explicit is not None else Path(named)
-        if path.exists() and not path.is_dir():
-            return path
-        what = "is a folder" if path.is_dir() else "does not exist"
-        where = " (named by MIROIR_TOPOLOGY)" if named else ""
-        raise TopologyInvalid(f"topology file `{path}` {what}{where}", hint=NO_TOPOLOGY_HINT)
-    places = [(folder or Path()) / "miroir.toml"]
-    if environ.get("XDG_CONFIG_HOME"):
-        places.append(Path(environ["XDG_CONFIG_HOME"], "miroir", "miroir.toml"))
-    elif environ.get("HOME"):
-        places.append(Path(environ["HOME"], ".config", "miroir", "miroir.toml"))
-    for path in places:
-        if path.is_file():
-            return path
-    raise TopologyInvalid("no topology file: `miroir.toml` is not in this folder", hint=NO_TOPOLOGY_HINT)
-
-
-def _no_such_node(name: str, names: Sequence[str], path: Path) -> NotFound:
-    near = difflib.get_close_matches(name, names, n=1)
-    return NotFound(
-        f"node `{name}` is not in `{path}`",
-        hint=f"did you mean `{near[0]}`?" if near else f"known: {', '.join(names)}",
-    )
+def no_such_node(name: str, names: Sequence[str], path: Path) -> NotFound:
+    """The error for a name that no node has, with the likely one or those that there are."""
+    return NotFound(f"node `{name}` is not in `{path}`", hint=known_instead(name, names, listing="miroir node list"))
 
 
 def load_topology(path: Path) -> Topology:
     """Read and check a topology file. Raises `TopologyInvalid` naming the file and the key, or the line."""
-    return check_topology(_read(path), path)
+    return check_topology(read_text(path), path)
 
 
 def check_topology(text: str, path: Path) -> Topology:
     """The same for a text that is to be written to that path."""
-    content = parse(_unwrap(path, _parse_toml(path, text)), source=str(path))
-    return Topology(path=path, cluster=content.cluster, state_url=content.state_url, nodes=content.nodes)
+    content = parse(unwrap(path, parse_toml(path, text)), source=str(path))
+    return Topology(path=path, cluster=content.cluster, state=content.state, nodes=content.nodes, serve=content.serve)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """What the file says. Raises `TopologyInvalid` for one that cannot be a topology file."""
     where = f"topology file `{path}`"
     try:
         with path.open("rb") as file:
@@ -154,17 +144,32 @@ def _read(path: Path) -> str:
     return text
 
 
-def _parse_toml(path: Path, text: str) -> tomlkit.TOMLDocument:
+def parse_toml(path: Path, text: str) -> tomlkit.TOMLDocument:
+    """The text as a document. Raises `TopologyInvalid` naming the line."""
     try:
         return tomlkit.parse(text)
-    except ParseError as error:
+    except TOMLKitError as error:
+        line, reason = _what_is_wrong(error, text)
+    where = f"topology file `{path}`" + ("" if line is None else f", line {line}")
+    raise TopologyInvalid(f"{where}: not TOML ({reason})", hint=TOML_HINT)
+
+
+def syntax_error(text: str) -> tuple[int | None, str] | None:
+    """The line and the reason why a text is not TOML; None when it is."""
+    try:
+        tomlkit.parse(text).unwrap()
+    except TOMLKitError as error:
+        return _what_is_wrong(error, text)
+    return None
+
+
+def _what_is_wrong(error: TOMLKitError, text: str) -> tuple[int | None, str]:
+    if isinstance(error, ParseError):
         line: int | None = error.line
         reason = str(error).removesuffix(f" at line {error.line} col {error.col}")
-    except TOMLKitError as error:
+    else:
         line, reason = _line_of_error(text), str(error)
-    where = f"topology file `{path}`" + ("" if line is None else f", line {line}")
-    reason = f"{reason[:1].lower()}{reason[1:]}".rstrip(".")
-    raise TopologyInvalid(f"{where}: not TOML ({reason})", hint="texts need quotes, and a key stands only once")
+    return line, f"{reason[:1].lower()}{reason[1:]}".rstrip(".")
 
 
 def _line_of_error(text: str) -> int | None:
@@ -177,240 +182,9 @@ def _line_of_error(text: str) -> int | None:
     return None
 
 
-def _unwrap(path: Path, document: tomlkit.TOMLDocument) -> dict[str, Any]:
+def unwrap(path: Path, document: tomlkit.TOMLDocument) -> dict[str, Any]:
+    """The values of a document."""
     try:
         return dict(document.unwrap())
     except TOMLKitError as error:  # tables that are defined in pieces fail only here
         raise TopologyInvalid(f"topology file `{path}`: not TOML ({error})", hint="check its syntax") from None
-
-
-class TopologyDocument:
-    """A topology file being edited: comments, order and spacing stay as they were.
-
-    Tables are added and taken out as lines of text, and every edit is read back: when the text says anything but
-    what was wanted, because it is written in a way that is not understood here, `TopologyInvalid` says so.
-    """
-
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        self.text = text
-        self._read_text = text
-        self._content = _unwrap(path, _parse_toml(path, text))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        return cls(path, _read(path))
-
-    @property
-    def changed(self) -> bool:
-        """Whether it says anything else than the file."""
-        return self.text != self._read_text
-
-    def topology(self) -> Topology:
-        """The edited content, checked."""
-        return check_topology(self.text, self.path)
-
-    def add_node(self, node: Node) -> None:
-        """Add a node below the last one; options at their defaults are left out, also the key that all nodes have."""
-        values = self._node_values(node)
-        content = {**self._content, "nodes": [*self._content.get("nodes", []), values]}
-        if self._has_inline_nodes():
-            self._edit(content, lambda nodes: nodes.append(_inline(values)))
-            return
-        lines = self._lines()
-        at = self._end_of_nodes(lines)
-        before = [] if at == 0 or not lines[at - 1].strip() else ["\n"]
-        if at and not lines[at - 1].endswith("\n"):
-            before = ["\n", "\n"]
-        after = ["\n"] if at < len(lines) else []
-        added = [*before, *render_node(node, defaults=self._defaults()).splitlines(keepends=True), *after]
-        self._replace(content, [*lines[:at], *self._as_written(added), *lines[at:]])
-
-    def remove_node(self, name: str) -> None:
-        """Take a node out, with the comments inside its table; those above and below stay.
-
-        Raises `NotFound` with the likely one.
-        """
-        position = self._position(name)
-        nodes = self._content["nodes"]
-        content = {**self._content, "nodes": [*nodes[:position], *nodes[position + 1 :]]}
-        if self._has_inline_nodes():
-            self._edit(content, lambda nodes: nodes.pop(position))
-            return
-        lines = self._lines()
-        start, end = self._table(lines, position)
-        while end < len(lines) and not lines[end].strip():
-            end += 1
-        if len(nodes) == 1:
-            content.pop("nodes")
-        self._replace(content, [*lines[:start], *lines[end:]])
-
-    def change_node(self, name: str, **keys: str | float | bool | None) -> None:
-        """Set keys of a node; None takes a key out. Raises `NotFound` with the likely one."""
-        self._change(self._position(name), keys)
-
-    def replace_node(self, name: str, node: Node) -> None:
-        """Make one node another: its table stays where it is with its comments, the keys that differ change.
-
-        Raises `NotFound` with the likely one.
-        """
-        position = self._position(name)
-        replaced = self.topology().nodes[position]
-        before, after = self._node_values(replaced), self._node_values(node)
-        obsolete = {*before, *(SECRETS if node.key != replaced.key else ())} - {*after}
-        gone = {key: None for key in self._content["nodes"][position] if key in obsolete}
-        self._change(position, {**gone, **{key: value for key, value in after.items() if before.get(key) != value}})
-
-    def set_cluster(self, key: str, value: str | int) -> None:
-        """Set a key of the `[cluster]` table, which is written at the top when it is missing."""
-        before = self._content.get("cluster", {})
-        content = {**self._content, "cluster": {**before, key: value}}
-        lines = self._lines()
-        start = next((number for number, line in enumerate(lines) if CLUSTER_HEADER.match(line)), None)
-        if key in before or ("cluster" in self._content and start is None):
-            document = tomlkit.parse(self.text)
-            document["cluster"][key] = value
-            self._replace(content, [tomlkit.dumps(document)], table="cluster")
-            return
-        added, end = [f"{key} = {tomlkit.item(value).as_string()}\n"], 0
-        if start is None:
-            added = ["[cluster]\n", *added, "\n"]
-        else:
-            end = _end_of_table(lines, start)
-            added = added if lines[end - 1].endswith("\n") else ["\n", *added]
-        self._replace(content, [*lines[:end], *self._as_written(added), *lines[end:]], table="cluster")
-
-    def _change(self, position: int, keys: Mapping[str, str | float | bool | None]) -> None:
-        for key, value in keys.items():
-            nodes = [dict(node) for node in self._content["nodes"]]
-            present = key in nodes[position]
-            if value is None:
-                nodes[position].pop(key, None)
-            else:
-                nodes[position][key] = value
-            content = {**self._content, "nodes": nodes}
-            if present or self._has_inline_nodes():
-                self._edit(content, partial(_set, position, key, value))
-            elif value is not None:
-                lines = self._lines()
-                _, end = self._table(lines, position)
-                last = [] if lines[end - 1].endswith("\n") else ["\n"]
-                added = [*last, f"{key} = {tomlkit.item(value).as_string()}\n"]
-                self._replace(content, [*lines[:end], *self._as_written(added), *lines[end:]])
-
-    def set_weight(self, name: str, weight: float) -> None:
-        self.change_node(name, weight=float(weight))
-
-    def save(self) -> Topology:
-        """Check and write the file in one step: whatever happens, the old or the new content stands there whole.
-
-        Raises `TopologyInvalid`, also when the file was changed or taken away since it was read.
-        """
-        topology = self.topology()
-        if not self.path.exists() or _read(self.path) != self._read_text:
-            raise TopologyInvalid(
-                f"topology file `{self.path}` was changed by somebody else meanwhile", hint="run the command again"
-            )
-        if self.changed:
-            write_whole(self.path, self.text)
-            self._read_text = self.text
-        return topology
-
-    # -- the text
-
-    def _position(self, name: str) -> int:
-        """Where a node stands. Several edits may make something valid out of what one alone would not: nothing else
-        is checked here."""
-        names = [str(node.get("name")) for node in self._content.get("nodes", [])]
-        if name not in names:
-            raise _no_such_node(name, names, self.path)
-        return names.index(name)
-
-    def _defaults(self) -> Secret:
-        """The key that all nodes have that name none of their own."""
-        written = self._content.get("defaults", {})
-        return Secret(env=written.get("key_env"), file=written.get("key_file"), command=written.get("key_command"))
-
-    def _node_values(self, node: Node) -> dict[str, Any]:
-        """The keys of a node that are not at their defaults."""
-        return _values(node_values(node, self._defaults()))
-
-    def _lines(self) -> list[str]:
-        return self.text.splitlines(keepends=True)
-
-    def _as_written(self, lines: list[str]) -> list[str]:
-        """Lines with the ends that the file has."""
-        return [line.replace("\n", "\r\n") for line in lines] if "\r\n" in self.text else lines
-
-    def _has_inline_nodes(self) -> bool:
-        nodes = tomlkit.parse(self.text).get("nodes")
-        return nodes is not None and not isinstance(nodes, AoT)
-
-    def _table(self, lines: list[str], position: int) -> tuple[int, int]:
-        """The lines of a node from its header to after its last key."""
-        starts = [number for number, line in enumerate(lines) if NODES_HEADER.match(line)]
-        if position >= len(starts):
-            raise self._not_understood()
-        return starts[position], _end_of_table(lines, starts[position])
-
-    def _end_of_nodes(self, lines: list[str]) -> int:
-        """Where another node goes: after the last one, above the comment of the table that follows it."""
-        starts = [number for number, line in enumerate(lines) if NODES_HEADER.match(line)]
-        if not starts:
-            return len(lines)
-        end = next((n for n in range(starts[-1] + 1, len(lines)) if HEADER.match(lines[n])), len(lines))
-        if end < len(lines):
-            while lines[end - 1].lstrip().startswith("#"):
-                end -= 1
-        return end
-
-    def _edit(self, content: dict[str, Any], change: Callable[[Any], object]) -> None:
-        document = tomlkit.parse(self.text)
-        change(document["nodes"])
-        self._replace(content, [tomlkit.dumps(document)])
-
-    def _replace(self, content: dict[str, Any], lines: list[str], *, table: str = "nodes") -> None:
-        text = "".join(lines)
-        try:
-            found = _unwrap(self.path, _parse_toml(self.path, text))
-        except TopologyInvalid:
-            raise self._not_understood(table) from None
-        if found != content:
-            raise self._not_understood(table)
-        self.text, self._content = text, content
-
-    def _not_understood(self, table: str = "nodes") -> TopologyInvalid:
-        return TopologyInvalid(
-            f"`{table}` in `{self.path}` is written in a way that cannot be edited here",
-            hint="edit the file by hand, then run `miroir rebalance run`",
-        )
-
-
-def _end_of_table(lines: list[str], start: int) -> int:
-    """Where another key of the table goes whose header is at `start`: after its last key."""
-    end = next((number for number in range(start + 1, len(lines)) if HEADER.match(lines[number])), len(lines))
-    while end > start + 1 and _is_blank_or_comment(lines[end - 1]):
-        end -= 1
-    return end
-
-
-def _is_blank_or_comment(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
-
-
-def _values(written: Mapping[str, str]) -> dict[str, Any]:
-    """The values of lines `key = value`."""
-    return dict(tomlkit.parse("".join(f"{key} = {value}\n" for key, value in written.items())).unwrap())
-
-
-def _inline(values: Mapping[str, Any]) -> Any:
-    table = tomlkit.inline_table()
-    table.update(values)
-    return table
-
-
-def _set(position: int, key: str, value: str | float | bool | None, nodes: Any) -> None:
-    if value is None:
-        nodes[position].pop(key, None)
-    else:
-        nodes[position][key] = value

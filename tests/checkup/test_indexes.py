@@ -27,7 +27,9 @@ async def test_stale_and_lost_replicas(tmp_path: Path) -> None:
         found = await findings(world)
         assert set(found) == {"replica.stale", "replica.lost", "index.quorum", "node.tasks"}
         stale, lost = found["replica.stale"], found["replica.lost"]
-        assert stale.message == f"index `{UID}`: 2 shards on node `n1` are stale (missed a write): shards 0, 1"
+        assert stale.message == (
+            f"index `{UID}`: 2 shards on node `n1` are stale (missed a write): shards 0, 1; 4 documents differ at least"
+        )
         assert (stale.where, stale.hint) == (f"{UID}@n1", f"run `miroir repair {UID}`")
         assert "2 shards on node `n2` are lost" in lost.message
         assert found["index.quorum"].severity is Severity.ERROR
@@ -154,7 +156,9 @@ async def test_creations_and_deletions_that_were_interrupted(tmp_path: Path) -> 
             begun = Index(uid=IndexUid("films"), incarnation=0, primary_key="id", shards=1, replicas=1)
             await cluster.store.begin_creation(begun, nodes={N1: 3})
             finding = (await findings(world))["index.unfinished"]
-            assert finding.hint == "run `miroir index create films` again: it goes on with it"
+            assert finding.hint == (
+                "run `miroir index create films --primary-key id --shards 1` again: it goes on with it"
+            )
             async with cluster.locks.order("films"):
                 assert "index.unfinished" not in await findings(world)
 

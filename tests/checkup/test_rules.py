@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from miroir_cli.checkup.catalogue import CHECKS
 from miroir_cli.checkup.examine import RULES, examine
 from miroir_cli.checkup.facts import (
     Disk,
@@ -15,16 +16,39 @@ from miroir_cli.checkup.facts import (
     IndexFacts,
     Marker,
     NodeFacts,
+    NodeStats,
+    Standing,
     StateFacts,
     Trouble,
     TroubleKind,
 )
 from miroir_cli.checkup.finding import Severity, count, error, info, span, warning, worst_first
-from miroir_cli.checkup.index_rules import misplaced, settings_drift, uncovered, writes_in_doubt
+from miroir_cli.checkup.index_rules import frozen, misplaced, out_of_sync, settings_drift, uncovered, writes_in_doubt
 from miroir_cli.checkup.interview import ahead
-from miroir_cli.checkup.node_rules import clocks_differ, disk_full, not_a_member, slow, tasks_failed, unanswered
+from miroir_cli.checkup.key_rules import master_keys_differ
+from miroir_cli.checkup.node_rules import (
+    clocks_differ,
+    disk_full,
+    not_a_member,
+    queue_stands,
+    room_unused,
+    slow,
+    tasks_failed,
+    unanswered,
+)
 from miroir_cli.checkup.state_rules import locks_held, state_on_network, state_outdated
-from miroir_cli.model import Index, IndexMap, IndexUid, Node, NodeName, Replica, ReplicaState, ShardId, shards_named
+from miroir_cli.model import (
+    Index,
+    IndexMap,
+    IndexUid,
+    Node,
+    NodeName,
+    Replica,
+    ReplicaState,
+    ShardId,
+    StoredUid,
+    shards_named,
+)
 from miroir_cli.node.answers import NodeVersion
 from miroir_cli.store.locks import Held, Owner
 from miroir_cli.store.records import ClusterRecord, Member
@@ -81,14 +105,16 @@ def facts(*nodes: NodeFacts, indexes: Sequence[IndexFacts] = (), locks: Sequence
 def test_every_rule_is_silent_when_nothing_is_wrong() -> None:
     report = examine(facts(node("n1"), node("n2"), indexes=[index([["n1 serving", "n2 serving"]])]))
     assert report.findings == ()
-    assert report.checked == len(RULES) == len(set(RULES))
+    assert report.checked == len(CHECKS)
+    assert len(RULES) == len(set(RULES))
 
 
 def test_the_worst_comes_first_and_equals_keep_their_order() -> None:
     found = [info("a", "", "", ""), warning("b", "", "", ""), error("c", "", "", ""), warning("d", "", "", "")]
     assert [finding.check for finding in worst_first(found)] == ["c", "b", "d", "a"]
-    assert count(found) == "1 error, 2 warnings"
-    assert count(found[:1]) == ""
+    assert count(found) == "1 error, 2 warnings, 1 notice"
+    assert count(found[:1]) == "1 notice"
+    assert count([]) == ""
 
 
 def test_how_spans_and_shards_are_written() -> None:
@@ -222,7 +248,7 @@ def on_nodes(states: Sequence[Sequence[str]], *rules: Sequence[str], **more: obj
             "rankingRules": list(ranking),
             **more,
         }
-        made.append(replace(node(f"n{number}"), settings={"books": settings}))
+        made.append(replace(node(f"n{number}"), settings={StoredUid("books"): settings}))
     return facts(*made, indexes=[index(states, tie_break=True)])
 
 
@@ -241,3 +267,52 @@ def test_settings_are_not_compared_while_they_change_nor_where_nothing_is_in_syn
     changing = replace(drifted.state, indexes=(replace(drifted.state.indexes[0], steady=False),))
     assert not list(settings_drift(replace(drifted, state=changing)))
     assert not list(settings_drift(on_nodes([["n1 stale"]], right, stopWords=["the"])))
+
+
+def test_nodes_that_do_not_share_a_master_key_are_named() -> None:
+    one, two, three = (
+        replace(node(name), key_proof=("uid", "value"), master=master)
+        for name, master in (("n1", "a"), ("n2", "a"), ("n3", None))
+    )
+    assert list(master_keys_differ(facts(one, two, node("n4")))) == []
+    (found,) = master_keys_differ(facts(one, two, three))
+    assert found.severity is Severity.INFO and "`n3`" in found.message and "`n2`" not in found.message
+
+
+def test_a_frozen_index_is_an_error_with_its_reason() -> None:
+    calm = index([["n1 serving"]])
+    assert list(frozen(facts(node(), indexes=[calm]))) == []
+    (found,) = frozen(facts(node(), indexes=[replace(calm, frozen="node `n1` says otherwise")]))
+    assert found.severity is Severity.ERROR and "says otherwise" in found.message
+    assert found.hint == "run `miroir index unfreeze books`"
+
+
+def test_a_queue_that_moves_and_is_behind_is_told_apart_from_one_that_stands() -> None:
+    busy = replace(node(), waiting=12, oldest_wait=601.0)
+    assert [(found.check, found.severity) for found in queue_stands(facts(busy))] == [
+        ("node.backlog", Severity.WARNING)
+    ]
+    assert list(queue_stands(facts(replace(busy, oldest_wait=600.0)))) == []
+    still = Standing(uid=3, index="books", type="documentAdditionOrUpdate", age=700.0, waiting=12)
+    assert [found.check for found in queue_stands(facts(replace(busy, standing=still)))] == ["node.queue"]
+
+
+@pytest.mark.parametrize(
+    ("size", "used", "told"),
+    [(10 * 1024**3, 4 * 1024**3, True), (10 * 1024**3, 6 * 1024**3, False), (1024**3, 0, False)],
+)
+def test_room_that_holds_nothing_is_told_when_it_is_much(size: int, used: int, told: bool) -> None:
+    known = facts(replace(node(), stats=NodeStats(size=size, used=used)))
+    assert bool(list(room_unused(known))) is told
+
+
+def test_what_a_stale_replica_lacks_is_told_as_far_as_nodes_tell_it() -> None:
+    states = index([["n1 stale", "n2 serving"], ["n1 serving", "n2 serving"]])
+    books = StoredUid("books")
+    counted = {books: {ShardId(0): 3, ShardId(1): 9}}
+    first = replace(node("n1"), counted=counted, last_writes={books: 7200.0})
+    second = replace(node("n2"), counted={books: {ShardId(0): 5, ShardId(1): 9}})
+    (found,) = out_of_sync(facts(first, second, indexes=[states]))
+    assert found.message.endswith("shard 0; 2 documents differ at least, the last write that it took was 2 h ago")
+    (silent,) = out_of_sync(facts(node("n1"), second, indexes=[states]))
+    assert silent.message.endswith("(missed a write): shard 0")

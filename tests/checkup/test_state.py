@@ -49,7 +49,7 @@ async def test_an_empty_state_file_is_read_as_a_new_one_and_stays_empty(tmp_path
     with world_of(tmp_path) as world:
         path = world.topology.state_path
         path.parent.mkdir()
-        path.touch()
+        path.touch(mode=0o600)
         assert set(await findings(world)) == {"state.none"}
         assert path.read_bytes() == b""
 

@@ -6,15 +6,17 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 import pytest
 
 from miroir_cli.dev.engine.testing import Engine, running_engine
-from miroir_cli.topology.file import TopologyDocument
-from tests.conftest import Miroir
+from miroir_cli.topology.document import TopologyDocument
+from tests.backends import state_options
+from tests.conftest import Finished, Miroir, called, clean_environment
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,8 @@ def nodes(engines: list[Engine]) -> list[str]:
 @pytest.fixture
 def ready(miroir: Miroir, nodes: list[str]) -> Miroir:
     """`miroir` in a folder with the topology file of the three nodes; 6 shards, 2 replicas."""
-    assert miroir("init", *nodes, "--name", "test", "--shards", "6", "--replicas", "2").status == 0
+    words = ("--name", "test", "--shards", "6", "--replicas", "2", *state_options())
+    assert miroir("init", *nodes, *words).status == 0
     return miroir
 
 
@@ -88,3 +91,21 @@ def somebody_runs(folder: Path) -> Iterator[None]:
         file.write(json.dumps({"pid": os.getppid(), "command": "miroir node add n9", "since": 0.0}))
         file.flush()
         yield
+
+
+class Keyboard(TextIOWrapper):
+    """A stream that passes for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, home: Path) -> Miroir:
+    """`miroir` as at a terminal of 80 columns, where `stdin` is what somebody types."""
+
+    def call(*arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Finished:
+        environment = clean_environment(HOME=str(home), TERM="dumb", COLUMNS="80", **(env or {}))
+        return called(arguments, folder=tmp_path, environment=environment, stdin=stdin, stream=Keyboard)
+
+    return call

@@ -28,12 +28,26 @@ def test_an_export_is_printed_or_written_whole(stocked: Miroir, tmp_path: Path) 
     done = stocked("export", "books", "--output", "all.json", "--format", "json", "--json")
     assert done.json == {"index": "books", "documents": 60, "file": "all.json"}
     assert json.loads((tmp_path / "all.json").read_text()) == expected
+    assert (tmp_path / "all.json").stat().st_mode & 0o777 == 0o644
+    (tmp_path / "all.json").chmod(0o600)
+    stocked("export", "books", "--output", "all.json")
+    assert (tmp_path / "all.json").stat().st_mode & 0o777 == 0o600, "who may read it stays"
     none = stocked("export", "books", "-o", "none.json", "--format", "json", "--filter", "x = 1")
     assert none.status == 2
     assert not (tmp_path / "none.json").exists()
     refused = stocked("export", "books", "--json")
     assert (refused.status, refused.out) == (2, refused.out)
     assert "--output" in refused.err + refused.out
+
+
+def test_an_export_into_a_folder_is_refused_before_anything_is_read(stocked: Miroir, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    done = stocked("export", "books", "--output", "there")
+    assert done.status == 2
+    assert (
+        done.err == "error: `there` cannot be written: is a directory\n\nhint: check its path, its owner and its mode\n"
+    )
+    assert [path.name for path in tmp_path.iterdir() if "there" in path.name] == ["there"]
 
 
 def test_an_export_that_fails_leaves_the_file_as_it_was(stocked: Miroir, engines: list[Engine], tmp_path: Path) -> None:

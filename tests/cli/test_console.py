@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -13,21 +14,28 @@ from typing import IO
 import pytest
 from rich.cells import cell_len
 
-from miroir_cli.cli.console import Console, Options
-from miroir_cli.cli.progress import Lines, amount
+from miroir_cli.cli.console import Console
+from miroir_cli.cli.global_options import Options, ProgressForm
+from miroir_cli.cli.progress import Bars, Events, Lines, Silent, amount
+from miroir_cli.cli.prose import wrapped
 from miroir_cli.cli.table import Column
 from miroir_cli.errors import UsageError
 from tests.conftest import clean_environment
+from tests.schemas import check
 
 PROGRAM = """
 import asyncio, sys, typer
-from miroir_cli.cli.console import Console, Options, finish, run
+from miroir_cli.cli.console import Console, run
+from miroir_cli.cli.ending import finish
+from miroir_cli.cli.global_options import Options
 from miroir_cli.errors import *
 
 console = Console(Options(json="--json" in sys.argv))
 
 class Context:
     obj = console
+    command_path = "miroir move"
+    params = dict()
 
 async def command(console):
 {body}
@@ -123,6 +131,21 @@ except asyncio.CancelledError:
     assert b'"miroir_interrupted"' in out
 
 
+def test_nothing_that_is_said_drives_the_terminal(tmp_path: Path) -> None:
+    body = """
+evil = "a\\x1b]0;title\\x07\\x1b[31mb\\x1b[8m\\u2066c"
+for speak in (console.print, console.say, console.detail, console.warn):
+    speak(evil)
+console.print("two\\nlines")
+console.warn("two\\nlines")
+"""
+    with start(tmp_path, body) as process:
+        out, err = process.communicate(timeout=20)
+    inert = "a\\x1b]0;title\\x07\\x1b[31mb\\x1b[8m\\u2066c"
+    assert out.decode() == f"{inert}\ntwo\nlines\n"
+    assert err.decode() == f"{inert}\nwarning: {inert}\nwarning: two lines\n"
+
+
 def test_an_answer_that_came_before_the_signal_could_stop_it_counts(tmp_path: Path) -> None:
     body = """
 try:
@@ -162,7 +185,7 @@ def test_a_full_disk_under_standard_output_is_an_error(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr == b"error: no space left on device\n"
+    assert done.stderr.startswith(b"error: no space left on device\n\nhint: free some space")
 
 
 def test_letters_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:
@@ -229,11 +252,55 @@ def test_table_cells_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str
 def test_optional_columns_go_first_when_it_is_narrow(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("COLUMNS", "40")
     columns = [Column(name="name", keep=True), Column(name="first", optional=True), Column(name="last", optional=True)]
     Console(Options()).table(columns, [("a" * 12, "b" * 30, "c" * 30)])
-    heading = capsys.readouterr().out.splitlines()[0].split()
-    assert heading == ["name", "first"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "first"]
+    assert lines[3:] == ["not shown: last (a wider terminal or", "`--json` has them)"]
+
+
+def test_where_little_would_be_left_of_a_text_each_value_has_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    columns = [Column(name="name"), Column(name="count", keep=True, right=True), Column(name="documents", keep=True)]
+    Console(Options()).table(columns, [("a" * 20, 1, 2), ("b", 3, None)])
+    assert capsys.readouterr().out.splitlines() == [
+        "name       aaaaaaaaaaaaa",
+        "           aaaaaaa",
+        "count      1",
+        "documents  2",
+        "",
+        "name       b",
+        "count      3",
+        "documents  -",
+    ]
+
+
+def test_a_name_is_cut_in_its_middle_and_wide_characters_are_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "14")
+    Console(Options()).table([Column(name="n", name_like=True)], [("node-in-frankfurt-04",), ("数据库服务器的地址",)])
+    assert capsys.readouterr().out.splitlines()[2:] == ["node-in…urt-04", "数据库…的地址"]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("run `miroir index create books` to begin", 30, ["run", "`miroir index create books` to", "begin"]),
+        ("run `miroir index create books` now", 20, ["run `miroir index", "create books` now"]),
+        ("  a word and another", 12, ["  a word and", "  another"]),
+        ("see https://example.org/a/long/path there", 20, ["see", "https://example.org/a/long/path", "there"]),
+        ("数据库 服务器 的", 12, ["数据库", "服务器 的"]),
+        ("\x1b[1;31merror:\x1b[0m it is so", 15, ["\x1b[1;31merror:\x1b[0m it is so"]),
+        ("one\n\ntwo words", 5, ["one", "", "two", "words"]),
+    ],
+)
+def test_sentences_are_broken_between_words_and_commands_stay_whole(text: str, width: int, lines: list[str]) -> None:
+    assert wrapped(text, width).split("\n") == lines
+    assert wrapped(text, None) == text
 
 
 def test_a_table_prints_nothing_beside_a_json_document(capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,6 +335,56 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFi
     assert len(lines) == 3
     assert lines[0].startswith("sent: 400 of 1,000 documents, 80/s, 8 s left; indexed: ")
     assert lines[-1].endswith("indexed: 5.0 MB, 454.5 kB/s, n1 busy")
+
+
+def test_progress_as_json_is_a_line_a_second_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 100.0
+    with Events("rebalance run", clock=lambda: now, now=lambda: now + 1_000_000) as progress:
+        copied = progress.lane("documents copied", total=1000)
+        steps = progress.lane("steps done", unit="steps")
+        copied.update(400)  # by an earlier process
+        for _ in range(9):
+            now += 0.1
+            copied.update(410)
+        now += 1.1
+        copied.update(600, note="on n4")
+        steps.update(1)
+        copied.update(601, note="on n4")
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for event in told:
+        check("progress", event)
+    assert [(event["phase"], event["done"]) for event in told] == [
+        *(("documents copied", 400), ("documents copied", 600), ("steps done", 1), ("documents copied", 601)),
+    ]
+    assert told[0]["rate"] is None and told[0]["eta_seconds"] is None and "note" not in told[0]
+    assert told[1] == {
+        "event": "progress",
+        "command": "rebalance run",
+        "phase": "documents copied",
+        "done": 600,
+        "total": 1000,
+        "unit": "documents",
+        "rate": 100.0,
+        "eta_seconds": 4.0,
+        "at": 1_000_102_000,
+        "note": "on n4",
+    }
+    assert told[2]["total"] is None and told[2]["unit"] == "steps"
+
+
+@pytest.mark.parametrize(
+    ("form", "quiet", "kind"),
+    [
+        (ProgressForm.AUTO, False, Lines),
+        (ProgressForm.AUTO, True, Silent),
+        (ProgressForm.NONE, False, Silent),
+        (ProgressForm.PLAIN, True, Lines),
+        (ProgressForm.JSON, True, Events),
+        (ProgressForm.BAR, False, Bars),
+    ],
+)
+def test_the_form_of_progress_is_what_was_asked_for(form: ProgressForm, quiet: bool, kind: type) -> None:
+    assert type(Console(Options(progress=form, quiet=quiet)).progress()) is kind
 
 
 def test_progress_says_nothing_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,6 +438,17 @@ def test_a_question_is_answered_by_yes_only(tmp_path: Path, answer: str, status:
     assert told in on_a_terminal(tmp_path, body, answer)[1]
 
 
+@pytest.mark.parametrize(
+    ("answer", "status", "told"),
+    [("books\n", 0, "deleted"), ("y\n", 130, "that is not its name"), ("\n", 130, "nothing was changed")],
+)
+def test_what_is_lost_for_good_is_typed_by_its_name(tmp_path: Path, answer: str, status: int, told: str) -> None:
+    body = 'console.confirm_name("Delete it?", "books", yes=False)\nconsole.print("deleted")'
+    ended, written = on_a_terminal(tmp_path, body, answer)
+    assert ended == status
+    assert "Delete it? Type `books` to go on: " in written and told in written
+
+
 def test_a_default_is_taken_for_an_empty_answer(tmp_path: Path) -> None:
     body = 'console.print("<" + console.ask("Name", default="books", option="--name") + ">")'
     assert "<books>" in on_a_terminal(tmp_path, body, "\n")[1]
@@ -332,3 +460,7 @@ def test_nobody_is_asked_without_a_terminal() -> None:
         Console(Options()).confirm("Delete it?", yes=False)
     assert caught.value.hint == "say so with `--yes`"
     Console(Options()).confirm("Delete it?", yes=True)
+    Console(Options()).confirm("Make it?", yes=False, always=False)
+    with pytest.raises(UsageError):
+        Console(Options()).confirm_name("Delete it?", "books", yes=False)
+    Console(Options()).confirm_name("Delete it?", "books", yes=True)

@@ -17,7 +17,7 @@ def test_all_is_well(ready: Miroir) -> None:
     found = ready("doctor", "--json")
     assert found.status == 0
     assert found.json["findings"] == []
-    assert found.json["checked"] > 20
+    assert found.json["checked"] > 40
 
 
 def test_information_alone_is_no_reason_to_fail(ready: Miroir) -> None:
@@ -43,7 +43,7 @@ def test_findings_are_listed_the_worst_first_and_it_fails_with_3(ready: Miroir, 
     found = ready("doctor", "--json")
     assert found.status == 3
     for finding in found.json["findings"]:
-        assert set(finding) == {"severity", "check", "where", "message", "hint"}
+        assert set(finding) == {"severity", "check", "where", "message", "hint", "next"}
     assert [finding["check"] for finding in found.json["findings"]] == ["node.down", "node.disk"]
     assert [finding["severity"] for finding in found.json["findings"]] == ["error", "error"]
 
@@ -59,3 +59,31 @@ def test_it_needs_a_topology_file_and_no_state_file(ready: Miroir, miroir: Miroi
     done = miroir("doctor")
     assert done.status == 6
     assert "miroir init" in done.err
+
+
+def test_what_makes_it_fail_is_chosen(ready: Miroir, engines: list[Engine]) -> None:
+    for fail_on, status in (("error", 0), ("warning", 0), ("info", 3), ("none", 0)):
+        done = ready("doctor", "--fail-on", fail_on)
+        assert (done.status, "nothing was stored" in done.out) == (status, True)
+    engines[1].stop()
+    for fail_on, status in (("error", 3), ("none", 0)):
+        assert ready("doctor", "--fail-on", fail_on).status == status
+    assert ready("doctor", "--fail-on", "all").status == 2
+
+
+def test_checks_are_chosen_and_listed(ready: Miroir, miroir: Miroir, engines: list[Engine], tmp_path: Path) -> None:
+    engines[1].stop()
+    done = ready("doctor", "--check", "state")
+    assert (done.status, done.out.count("\n")) == (0, 2)
+    found = ready("doctor", "--check", "node", "--skip", "node.down", "--json")
+    assert (found.status, found.json["findings"]) == (0, [])
+    assert found.json["checked"] > 10
+    done = ready("doctor", "--check", "node.dwon")
+    assert (done.status, "did you mean `node.down`?" in done.err) == (2, True)
+    (tmp_path / "miroir.toml").unlink()
+    listed = miroir("doctor", "--list-checks", "--check", "node.down", "--json")
+    assert listed.status == 0
+    assert listed.json == {
+        "checks": [{"check": "node.down", "severity": "error", "about": "whether each node can be reached"}]
+    }
+    assert "node.down" in miroir("doctor", "--list-checks").out

@@ -26,12 +26,12 @@ def test_creating_says_what_was_created_and_what_comes_next(ready: Miroir) -> No
     done = ready("index", "create", "books", "-k", "id", "--shards", "4")
     assert done.status == 0
     assert done.out == "created index `books`: primary key `id`, 4 shards, 2 replicas of each\n"
-    assert done.err == "next: miroir import books FILE\n"
+    assert done.err == "hint: run `miroir import books FILE` to fill it\n"
 
 
 def test_creating_as_json(ready: Miroir) -> None:
     found = ready("index", "create", "books", "-k", "id", "--json").json
-    assert set(found) == DESCRIPTION
+    assert set(found) == {*DESCRIPTION, "next"}
     assert (found["uid"], found["shards"], found["replicas"], found["in_sync"]) == ("books", 6, 2, 12)
 
 
@@ -39,7 +39,7 @@ def test_a_dry_run_creates_nothing(ready: Miroir) -> None:
     found = ready("index", "create", "books", "-k", "id", "--dry-run", "--json").json
     assert found["dry_run"] is True
     assert sum(node["shards"] for node in found["nodes"]) == 12
-    assert ready("index", "list", "--json").json == {"indexes": []}
+    assert ready("index", "list", "--json").json["indexes"] == []
 
 
 def test_an_index_cannot_be_created_twice(books: Miroir) -> None:
@@ -53,7 +53,7 @@ def test_settings_are_checked_before_anything_is_sent(ready: Miroir, tmp_path: P
     done = ready("index", "create", "books", "-k", "id", "--settings", "settings.json")
     assert done.status == 6
     assert "settings.json: unknown setting `sortableAttribute`, did you mean `sortableAttributes`?" in done.err
-    assert ready("index", "list", "--json").json == {"indexes": []}
+    assert ready("index", "list", "--json").json["indexes"] == []
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_settings_file_that_cannot_be_used_is_named(
 
 def test_listing(books: Miroir) -> None:
     done = books("index", "list")
-    assert done.out.splitlines()[2].split() == ["books", "id", "6", "2", "12", "0"]
+    assert done.out.splitlines()[2].split() == ["books", "0", "6", "12", "2", "id"]
     found = books("index", "list", "--json").json
     assert [set(index) for index in found["indexes"]] == [DESCRIPTION]
 
@@ -196,3 +196,33 @@ def test_a_dry_deletion_of_documents_counts_and_deletes_nothing(books: Miroir, t
         found = books("delete", "books", *selection, "--dry-run", "--json")
         assert found.json["documents"] == (1 if selection == ["1"] else 2)
     assert books("index", "stats", "books", "--json").json["numberOfDocuments"] == 2
+
+
+def test_an_index_that_is_not_frozen_need_not_be_unfrozen(books: Miroir) -> None:
+    assert books("index", "unfreeze", "books").out == "index `books` was not frozen\n"
+    assert books("index", "unfreeze", "books", "--dry-run").out == "index `books` is not frozen\n"
+    assert books("index", "unfreeze", "nope").status == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("search books x --filter title=1", "`filterableAttributes` first"),
+        ("search books x --sort title:asc", "`sortableAttributes` first"),
+        ("search books x --facets nope", "`filterableAttributes` first"),
+        ("facet-search books nope x", "`filterableAttributes` first"),
+        ("browse books --filter title=", "such as `--filter"),
+        ("browse books --sort title", "such as `--sort"),
+        ("similar books 1 --embedder nope", "settings get INDEX"),
+        ("get books 999", "`miroir browse books` lists"),
+        ("import books missing.ndjson", "check its path"),
+        ("index settings diff books missing.json", "check its path"),
+        ("tasks list --status nope", "miroir tasks list --help"),
+        ("journal show abc", "run `miroir journal list`"),
+    ],
+)
+def test_a_mistake_is_answered_with_the_next_step(stocked: Miroir, line: str, hint: str) -> None:
+    done = stocked(*line.split())
+    assert done.status in (2, 4)
+    error, _, said = done.err.partition("\n\nhint: ")
+    assert error.startswith("error: ") and hint in said, done.err

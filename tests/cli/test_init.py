@@ -24,7 +24,7 @@ def test_a_file_is_written_when_all_nodes_answered(miroir: Miroir, nodes: list[s
     done = miroir("init", *nodes, "--name", "books")
     assert done.status == 0
     assert "wrote `miroir.toml`: cluster `books`, 3 nodes, 24 shards, 2 replicas of each" in done.out
-    assert "next: miroir index create" in done.err
+    assert "hint: run `miroir index create UID" in done.err
     assert written(tmp_path)["cluster"]["name"] == "books"
     assert "# " in (tmp_path / "miroir.toml").read_text()
     assert miroir("status").status == 0
@@ -147,3 +147,27 @@ def test_any_folder_gives_a_name() -> None:
         "My-Books",
         "hidden",
     ]
+
+
+def test_the_state_is_where_the_command_line_says(miroir: Miroir, tmp_path: Path) -> None:
+    words = ("init", *ONE, "--no-check", "--state", "redis://10.0.0.9:6379/0", "--password-env", "REDIS_PASSWORD")
+    assert miroir(*words).status == 0
+    assert written(tmp_path)["state"] == {"url": "redis://10.0.0.9:6379/0", "password_env": "REDIS_PASSWORD"}
+    assert miroir("init", *ONE, "--no-check", "--force").status == 0
+    assert written(tmp_path)["state"] == {"url": "sqlite:.miroir/state.db"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--state", "redis://:s3cret@h"), "`--state` has a password in it"),
+        (("--state", "mysql://h"), "`--state` does not begin with `sqlite:`"),
+        (("--password-env", "s3-cret"), "is not the name of an environment variable"),
+    ],
+)
+def test_a_place_of_the_state_that_cannot_be_one_is_refused(
+    miroir: Miroir, tmp_path: Path, words: tuple[str, str], said: str
+) -> None:
+    done = miroir("init", *ONE, "--no-check", *words)
+    assert done.status == 2 and said in done.err and "s3cret" not in done.err
+    assert not (tmp_path / "miroir.toml").exists()

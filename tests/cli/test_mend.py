@@ -26,11 +26,27 @@ def test_what_cannot_be_mended_now_is_a_partial_success(behind: Miroir) -> None:
     done = behind("repair")
     assert done.status == 3
     assert "replicas could not be mended: node `n2` does not answer" in done.err
+    assert "no replica was mended\n" in done.out
     found = behind("repair", "--json")
     assert found.status == 3
     assert found.json["run"] is None
     assert {refusal["reason"] for refusal in found.json["refused"]} == {"node `n2` does not answer"}
     assert set(found.json["refused"][0]) == {"index", "shard", "reason"}
+
+
+def test_what_could_not_be_compared_is_never_called_equal(stocked: Miroir, engines: list[Engine]) -> None:
+    engines[1].stop()
+    done = stocked("repair")
+    assert done.status == 3
+    assert "4 shards could not be compared: node `n2` cannot be reached" in done.err
+    assert done.out.splitlines()[0] == "no replica had to be mended"
+    assert done.out.endswith("s: equal, 4 shards not compared\n")
+    engines[0].stop()
+    engines[2].stop()
+    for command in ("repair", "verify"):
+        done = stocked(command)
+        assert (done.status, "equal" in done.out) == (3, False)
+        assert done.out.endswith("s: 6 shards not compared\n")
 
 
 def test_an_index_that_is_not_there_names_the_likely_one(ready: Miroir) -> None:

@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import both_backends
 from tests.cli.conftest import edit, somebody_runs, take_out
 from tests.conftest import Miroir, clean_environment
 
 STATUS_KEYS = {
-    "run", "kind", "title", "state", "wanted", "pid", "alive", "command", "started_at", "finished_at", "parallel",
-    "rate", "moves", "switched", "documents", "documents_moved", "steps",
+    "run", "kind", "title", "state", "wanted", "host", "pid", "alive", "command", "started_at", "finished_at",
+    "parallel", "rate", "moves", "switched", "documents", "documents_moved", "steps",
 }  # fmt: skip
 
 
@@ -114,6 +115,7 @@ def test_a_plan_that_would_lose_an_only_copy_is_refused_and_named(stocked: Miroi
 # run
 
 
+@both_backends
 def test_a_run_follows_the_file_and_says_what_it_did(pending: Miroir) -> None:
     tried = pending("rebalance", "run", "--dry-run", "--json")
     assert (tried.status, tried.json["dry_run"], len(tried.json["moves"])) == (0, True, 6)

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 
 from miroir_cli.dev.engine.testing import Engine
 from tests.conftest import Miroir, clean_environment
+from tests.schemas import check
 
 
 def test_the_document_has_the_promised_shape(ready: Miroir) -> None:
@@ -74,7 +75,9 @@ def test_watching_goes_on_until_it_is_stopped(ready: Miroir, tmp_path: Path) -> 
     with process:
         assert process.stdout is not None and process.stderr is not None
         for _ in range(2):
-            assert json.loads(process.stdout.readline())["cluster"]["name"] == "test"
+            found = json.loads(process.stdout.readline())
+            check("status", found)
+            assert found["cluster"]["name"] == "test"
         process.send_signal(signal.SIGTERM)
         err = process.stderr.read()
     assert process.returncode == 143

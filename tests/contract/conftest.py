@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from miroir_cli.dev.engine.ports import free_port
 from miroir_cli.dev.engine.testing import running_engine
 from miroir_cli.dev.engines import INDEXING_MEMORY
-from tests.contract.server import Server
+from tests.contract.server import ANEW, Server
 
 
 def real_binary() -> str | None:
@@ -30,9 +30,7 @@ def running_meilisearch(directory: Path, master_key: str | None = None) -> Itera
     binary = real_binary()
     if binary is None:
         pytest.skip("no Meilisearch: put `meilisearch` on PATH or name it by MIROIR_MEILISEARCH")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = [
         binary,
         "--no-analytics",
@@ -73,7 +71,7 @@ def running_server(kind: str, directory: Path, master_key: str | None = None) ->
     else:
         with (
             running_meilisearch(directory, master_key) as url,
-            httpx.Client(base_url=url, headers=headers, timeout=30) as client,
+            httpx.Client(base_url=url, headers=headers, timeout=30, limits=ANEW) as client,
         ):
             yield Server(client=client, embedded=False)
 

@@ -10,6 +10,10 @@ from typing import Any
 
 import httpx
 
+ANEW = httpx.Limits(max_keepalive_connections=0)
+"""One connection for each request. Meilisearch closes a connection, without a word in the answer, whose request it
+refused before it read all of the body, and any that is idle for 5 seconds: a client may find out too late."""
+
 FINAL = ("succeeded", "failed", "canceled")
 
 

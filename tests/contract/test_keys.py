@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.server import Server, refusal
+from tests.contract.server import ANEW, Server, refusal
 
 MASTER = "a-master-key-of-tests"
 
@@ -35,7 +35,7 @@ def test_a_key_is_derived_from_its_uid_and_the_master_key(locked_server: Server)
 
 def test_health_is_open_and_the_rest_is_not(locked_server: Server) -> None:
     none = {"Authorization": ""}
-    with httpx.Client(base_url=locked_server.client.base_url) as stranger:
+    with httpx.Client(base_url=locked_server.client.base_url, limits=ANEW) as stranger:
         assert stranger.get("/health").status_code == 200
         assert refusal(stranger.get("/indexes")) == (401, "missing_authorization_header")
         assert refusal(stranger.get("/indexes", headers={"Authorization": "Bearer x"})) == (403, "invalid_api_key")

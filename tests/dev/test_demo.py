@@ -22,6 +22,7 @@ from miroir_cli.dev.engines import EngineChoice
 from miroir_cli.errors import MiroirError
 from tests.conftest import ROOT, clean_environment
 from tests.dev.engine_choices import ENGINES
+from tests.schemas import check_output
 
 ANSWER = {
     "hits": [{"id": "a"}, {"id": "b"}],
@@ -151,6 +152,7 @@ def test_what_is_kept_can_be_used_and_stopped(temporary: Path, demo: Demo) -> No
         capture_output=True,
         check=True,
     )
+    check_output(["dev", "down", "--json"], stopped.stdout.decode())
     assert [node["state"] for node in json.loads(stopped.stdout)["nodes"]] == ["stopped"] * 3
 
 

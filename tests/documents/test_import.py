@@ -17,7 +17,8 @@ from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.documents.dry_run import route_documents
 from miroir_cli.documents.load import ImportOptions, ImportSummary, import_documents
 from miroir_cli.errors import Interrupted, ShardUnavailable, SourceInvalid, TemporaryError, UsageError
-from miroir_cli.model import SHARD_FIELD, IndexMap, NodeName, spell_shard
+from miroir_cli.model import SHARD_FIELD, IndexMap, NodeName, StoredUid, spell_shard
+from tests.backends import both_backends
 from tests.documents.sample import as_ndjson
 from tests.faults.world import N1, N2, UID, World, create, world_of
 
@@ -41,7 +42,7 @@ async def copies(cluster: Cluster) -> tuple[IndexMap, dict[str, list[dict[str, A
     for shard, nodes in found.in_sync().items():
         for node in nodes:
             body = {"filter": f'{SHARD_FIELD} = "{spell_shard(shard)}"', "limit": 1_000_000}
-            for document in (await cluster.fleet[node].fetch_documents(UID, body))["results"]:
+            for document in (await cluster.fleet[node].fetch_documents(StoredUid(UID), body))["results"]:
                 assert document.pop(SHARD_FIELD) == spell_shard(shard)
                 held.setdefault(str(document["id"]), []).append(document)
     return found, held
@@ -81,6 +82,7 @@ async def test_every_document_is_on_every_replica_of_its_shard(tmp_path: Path, r
     assert summary.json().keys() == {"index", "documents", "rejected", "batches", "seconds", "resumed"}
 
 
+@both_backends
 async def test_several_files_and_formats_in_one_import_and_later_ones_win(tmp_path: Path) -> None:
     (tmp_path / "1.json").write_bytes(msgspec.json.encode(numbered(50)))
     (tmp_path / "2.csv").write_text("id:number,text\n" + "".join(f"{number},csv\n" for number in range(40, 60)))
@@ -122,6 +124,7 @@ async def test_bad_lines_are_named_and_the_rest_is_imported(tmp_path: Path) -> N
     assert all(entry["file"] == str(path) and entry["reason"] for entry in entries)
 
 
+@both_backends
 async def test_a_dead_node_does_not_stop_an_import_with_two_replicas(tmp_path: Path) -> None:
     found = numbered(1000)
     with world_of(tmp_path, nodes=3, shards=6, replicas=2) as world:
@@ -223,6 +226,7 @@ async def test_a_changed_file_is_refused_until_told_to_begin_again(tmp_path: Pat
             assert (summary.documents, summary.resumed) == (499, False)
 
 
+@both_backends
 async def test_an_interruption_saves_and_the_same_call_goes_on(tmp_path: Path) -> None:
     found = numbered(3000)
     source = write_ndjson(tmp_path, found)

@@ -23,6 +23,7 @@ from miroir_cli.errors import (
     UsageError,
 )
 from miroir_cli.indexes.counts import count_documents
+from tests.backends import both_backends
 from tests.documents.test_import import check, numbered, write_ndjson
 from tests.faults.world import N1, UID, World, create, world_of
 
@@ -77,6 +78,7 @@ async def test_a_document_is_located_by_its_key_alone(tmp_path: Path) -> None:
             assert found.others == {}
 
 
+@both_backends
 async def test_deleting_by_ids_takes_these_from_every_replica(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3, shards=6, replicas=2) as world:
         async with filled(world) as cluster:
@@ -85,6 +87,7 @@ async def test_deleting_by_ids_takes_these_from_every_replica(tmp_path: Path) ->
     assert (summary.ids, summary.writes, summary.stale) == (30, 1, {})
 
 
+@both_backends
 async def test_deleting_by_filter_takes_what_matches_from_every_replica(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3, shards=6, replicas=2) as world:
         async with filled(world) as cluster:
@@ -92,6 +95,7 @@ async def test_deleting_by_filter_takes_what_matches_from_every_replica(tmp_path
             await check(cluster, [*numbered(10), *numbered(5, start=55)])
 
 
+@both_backends
 async def test_deleting_everything_keeps_the_index(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=2, shards=4, replicas=2) as world:
         async with filled(world) as cluster:

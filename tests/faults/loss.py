@@ -6,9 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
 from miroir_cli.cluster import Cluster, open_site
-from miroir_cli.model import IndexMap, NodeName
+from miroir_cli.model import IndexMap, NodeName, StoredUid
 from miroir_cli.replication.rebuild import Recovery, recover_state
+from tests.backends import state_url
 from tests.faults.world import HURRIED, UID, Ledger, World, create, eventually, keys_of_every_shard, put
 
 
@@ -17,8 +20,13 @@ def state_file(world: World) -> Path:
 
 
 def lose(world: World) -> None:
-    """Everything that this host knows."""
-    shutil.rmtree(world.path.parent / ".miroir")
+    """Everything that this host knows, or Redis."""
+    url = state_url()
+    if url is None:
+        shutil.rmtree(world.path.parent / ".miroir")
+        return
+    with Redis.from_url(url, socket_timeout=30) as client:
+        client.flushall()
 
 
 async def recover(world: World, *accept_loss: str, **options: Any) -> Recovery:
@@ -49,6 +57,6 @@ async def told(cluster: Cluster, name: NodeName, epoch: int) -> None:
     """Wait until a node has the copy of an epoch."""
 
     async def arrived() -> bool:
-        return int((await cluster.fleet[name].get_document("_miroir", f"index-{UID}"))["epoch"]) >= epoch
+        return int((await cluster.fleet[name].get_document(StoredUid("_miroir"), f"index-{UID}"))["epoch"]) >= epoch
 
     await eventually(arrived)

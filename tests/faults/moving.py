@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from miroir_cli.migration.run import RunProgress
     from miroir_cli.model import Index
     from miroir_cli.store.journal import StepRecord, StepState
-    from miroir_cli.store.records import Store
+    from miroir_cli.store.protocol import Store
 
 HASTY = RunOptions(retry_for=4.0, max_pause=1.0)
 """Time enough to get over what a test does to a node, and no more."""

@@ -7,12 +7,18 @@
     loop NAME COUNT       COUNT writes, each acknowledged one on a line
     create POINT          create the index
     settings POINT        change its settings
+    key POINT             name its primary key
     delete POINT          delete it
     recover POINT         make the state file anew
     rebalance POINT       make the cluster what its topology file says
     repair POINT          mend what is out of sync
     cancel POINT          cancel the unfinished run
     verify POINT          compare all replicas
+    request POINT VALUE   a client's write of VALUE with the idempotency key VALUE
+    finish POINT          end the tasks of clients
+    swap POINT            let it change places with `films`
+    rename POINT          rename it to `shelf`
+    flip POINT            let the alias `live` stand for `films`
 
 A point is `before:METHOD` or `after:METHOD` of the store (for `recover`: of what replaces it): there the process is
 killed with SIGKILL. So is `before:NODE/PATH`, a request to a node that makes a task, with the end of its path. `*2`
@@ -30,9 +36,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+import msgspec
+
 from miroir_cli.cluster import Cluster, open_cluster, open_site
+from miroir_cli.documents.formats import Format
+from miroir_cli.documents.payload import read_payload
+from miroir_cli.indexes.aliases import flip_alias
 from miroir_cli.indexes.catalog import delete_index
 from miroir_cli.indexes.configure import change_settings
+from miroir_cli.indexes.names import Swap, swap_indexes
+from miroir_cli.indexes.primary_key import set_primary_key
 from miroir_cli.migration.rebalance import cancel
 from miroir_cli.migration.repair import repair
 from miroir_cli.migration.verify import verify
@@ -41,14 +54,17 @@ from miroir_cli.node.fleet import Fleet
 from miroir_cli.replication.rebuild import recover_state
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import write
-from miroir_cli.store.sqlite.file import StateFile
+from miroir_cli.store.tasks import Task
+from miroir_cli.tasks.finishing import finish
+from miroir_cli.tasks.idempotency import digest_of, once
+from miroir_cli.tasks.writing import ADDITION, Asked, add_documents
 from miroir_cli.topology.file import load_topology
 from tests.faults.moving import HASTY, run
 from tests.faults.world import HURRIED, UID, addition, create, keys_of_every_shard
 
 if TYPE_CHECKING:
     from miroir_cli.node.client import NodeClient
-    from miroir_cli.store.records import Replacement, Store
+    from miroir_cli.store.protocol import Replacement, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +72,10 @@ ROOT = Path(__file__).resolve().parents[2]
 READS = (
     *("cluster", "epoch", "members", "indexes", "map", "creation", "deletion", "interrupted", "newest_intent"),
     *("intents", "pending", "changes", "accounted", "run", "runs", "unfinished_run", "steps", "switching", "events"),
-    *("unfinished_imports", "batches", "close"),
+    *("unfinished_imports", "batches", "close", "is_still", "maps", "copies", "require", "follow", "free_name"),
+    *("task", "task_of", "tasks", "task_uids", "task_indexes", "count_tasks", "any_unfinished", "tasks_ahead"),
+    *("alias", "aliases", "resolve"),
+    *("unfinished_work", "unfinished_writes", "untold_tasks", "webhooks", "require_idle"),
 )
 """Methods of the store that change nothing."""
 
@@ -197,14 +216,27 @@ async def _main(topology: Path, verb: str, *arguments: str) -> None:
             await verify(cluster)
         elif verb == "cancel":
             await cancel(cluster)
+        elif verb == "request":
+            await request(cluster, int(arguments[1]))
+        elif verb == "finish":
+            while await cluster.store.any_unfinished():
+                await finish(cluster)
+        elif verb == "swap":
+            await swap_indexes(cluster, [Swap(first=UID, second="films")])
+        elif verb == "rename":
+            await swap_indexes(cluster, [Swap(first=UID, second="shelf", rename=True)])
+        elif verb == "flip":
+            await flip_alias(cluster, "live", ["films"])
+        elif verb == "key":
+            await set_primary_key(cluster, UID, "id")
         else:
             await change_settings(cluster, UID, {"stopWords": ["the"]})
 
 
 async def _recover(path: Path, point: str) -> None:
-    topology = load_topology(path)
-    mortal = cast("Replacement", MortalStore(StateFile(topology.state_path), Fate(point)))
-    async with open_site(topology, command="recover", patience=HURRIED) as site:
+    async with open_site(load_topology(path), command="recover", patience=HURRIED) as site:
+        assert site.backend is not None
+        mortal = cast("Replacement", MortalStore(site.backend.replacement(), Fate(point)))
         await recover_state(site, replacement=mortal)
 
 
@@ -212,6 +244,21 @@ async def _write_once(cluster: Cluster, value: int) -> None:
     index = (await cluster.map(UID)).index
     written = await write(cluster, index, addition(index, dict.fromkeys(keys_of_every_shard(index), value)))
     await settle_until(cluster, index, written.n)
+
+
+async def request(cluster: Cluster, value: int) -> Task:
+    """A client's request to write the value to some keys of every shard, sent again or not."""
+    documents = [{"id": key, "value": value} for key in keys_of_every_shard((await cluster.map(UID)).index)]
+    body = msgspec.json.encode(documents)
+    payload = read_payload(body, Format.JSON)
+    return await once(
+        cluster,
+        str(value),
+        digest_of("POST", f"/indexes/{UID}/documents", "application/json", body),
+        type=ADDITION,
+        uid=UID,
+        act=lambda key: add_documents(cluster, Asked(uid=UID, key=key), payload),
+    )
 
 
 async def _write_many(cluster: Cluster, name: str, count: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from miroir_cli.cluster import Patience
+from miroir_cli.dev.engine.ports import free_port
 from miroir_cli.dev.engines import INDEXING_MEMORY
 from miroir_cli.model import NodeName
 from tests.faults.world import World, write_topology
@@ -78,20 +78,13 @@ class Server:
             self.process = None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def servers_of(
     folder: Path, *, nodes: int = 2, spare: int = 0, shards: int = 2, replicas: int = 2
 ) -> Iterator[tuple[World, list[Server]]]:
     """Real servers, and the world that names them but for the `spare` ones that come last."""
     with ExitStack() as stack:
-        servers = [Server(folder=folder / f"server{number}", port=_free_port()) for number in range(nodes + spare)]
+        servers = [Server(folder=folder / f"server{number}", port=free_port()) for number in range(nodes + spare)]
         for server in servers:
             stack.callback(server.kill)
             server.launch()

@@ -11,6 +11,7 @@ import pytest
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.model import IntentState
 from miroir_cli.replication.settle import settle_until
+from tests.backends import both_backends
 from tests.faults.process import Mortuary, start
 from tests.faults.world import (
     N1,
@@ -103,6 +104,7 @@ async def test_a_node_that_is_frozen_while_its_writer_is_missing_is_not_taken_fo
             assert stale(await check(cluster, index, ledger)) == set()
 
 
+@both_backends
 async def test_two_writing_processes_of_which_one_is_killed_leave_equal_replicas(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3, shards=4) as world:
         async with world.cluster() as cluster:
@@ -124,6 +126,7 @@ async def test_two_writing_processes_of_which_one_is_killed_leave_equal_replicas
                 assert {key for key in acknowledged if shard_of(key, index) == shard} <= set(copies[0])
 
 
+@both_backends
 async def test_what_a_dead_process_left_in_the_queues_is_settled_by_anybody(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:

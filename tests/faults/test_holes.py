@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from miroir_cli.cluster import Cluster
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.errors import IndexNotFound, Locked, NodeRefusal, ShardUnavailable
 from miroir_cli.indexes.catalog import delete_index
@@ -28,6 +29,7 @@ from miroir_cli.node.answers import Accepted
 from miroir_cli.replication.settle import settle
 from miroir_cli.search.scatter import search
 from miroir_cli.store.journal import MOVER_PREFIX, RunState, StepRecord, StepState
+from miroir_cli.store.locks import Locks, Owner
 from tests.faults.moving import (
     REPAIR,
     at,
@@ -81,6 +83,12 @@ async def test_h1_what_is_queued_at_the_source_is_not_taken_for_copied(tmp_path:
         assert ledger.values["k0"] == [2]
 
 
+def owner_of(cluster: Cluster) -> Owner | None:
+    """Who has signed the order lock."""
+    assert isinstance(cluster.locks, Locks)
+    return cluster.locks.owner(f"{UID}.order")
+
+
 async def test_h1_a_write_that_is_settled_while_the_log_is_read_is_not_lost(tmp_path: Path) -> None:
     """The log says what was written since the last cut; a write gets its number after that was read and is applied
     before the next cut is taken."""
@@ -88,7 +96,7 @@ async def test_h1_a_write_that_is_settled_while_the_log_is_read_is_not_lost(tmp_
         written = once(lambda: put(client, index, {"late": 2}, ledger))
 
         async def write_when_read(*_: object, **__: object) -> None:
-            if client.locks.owner(f"{UID}.order") is None:
+            if owner_of(client) is None:
                 await written()
 
         hook(cluster, after_changes=write_when_read)
@@ -141,11 +149,11 @@ async def test_h6_a_writer_that_is_stopped_keeps_the_lock_and_nobody_overtakes_i
             writer = start(world.path, "loop", "a", "200")
             for _ in range(200):
                 await asyncio.sleep(0.05)
-                owner = hasty.locks.owner(f"{UID}.order")
+                owner = owner_of(hasty)
                 if owner is None or owner.pid != writer.pid:
                     continue
                 writer.send_signal(signal.SIGSTOP)
-                if (owner := hasty.locks.owner(f"{UID}.order")) and owner.pid == writer.pid:
+                if (owner := owner_of(hasty)) and owner.pid == writer.pid:
                     break
                 writer.send_signal(signal.SIGCONT)
             before = await cluster.store.newest_intent(UID)
@@ -245,7 +253,7 @@ async def test_h11_what_reaches_the_target_between_two_rounds_is_not_switched_in
                 await haunt()
 
         async def when_tried(*_: object, **__: object) -> None:
-            if writing and client.locks.owner(f"{UID}.order") is None:
+            if writing and owner_of(client) is None:
                 world.engine(1).faults.resume()
 
         hook(cluster, after_save_step=when_compared, after_changes=when_tried)

@@ -29,6 +29,7 @@ from miroir_cli.model import ReplicaState
 from miroir_cli.replication.members import call_roll
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import write
+from tests.backends import both_backends
 from tests.documents.test_import import numbered, write_ndjson
 from tests.faults.loss import kept, lose, recover, serving, state_file, told, with_writes
 from tests.faults.process import Mortuary
@@ -44,10 +45,12 @@ from tests.faults.world import (
     stale,
     world_of,
 )
+from tests.store.redis_server import RedisServer
 
 # -- what was lost
 
 
+@both_backends
 async def test_a_lost_file_comes_back_with_one_replica_of_each_shard_and_all_that_was_acknowledged(
     tmp_path: Path,
 ) -> None:
@@ -58,7 +61,8 @@ async def test_a_lost_file_comes_back_with_one_replica_of_each_shard_and_all_tha
             record = await cluster.store.cluster()
         lose(world)
         found = await recover(world)
-        assert found.done and found.aside is None and found.reason == "the state file is missing"
+        assert found.done and found.aside is None
+        assert found.reason == f"the {world.topology.state_called} is missing"
         async with world.cluster() as cluster:
             map, after = await check(cluster, before.index, ledger), await cluster.store.cluster()
             assert record is not None and after is not None
@@ -72,6 +76,7 @@ async def test_a_lost_file_comes_back_with_one_replica_of_each_shard_and_all_tha
             await check(cluster, map.index, ledger)
 
 
+@both_backends
 async def test_numbers_go_on_and_no_old_task_is_taken_for_a_new_write(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         ledger, keys = await with_writes(world, writes=4)
@@ -86,6 +91,7 @@ async def test_numbers_go_on_and_no_old_task_is_taken_for_a_new_write(tmp_path: 
             assert stale(await check(cluster, index, ledger)) == {N2}
 
 
+@both_backends
 async def test_an_interrupted_write_after_recovery_is_found_by_its_own_mark(tmp_path: Path) -> None:
     """Killed after the intent was recorded and before it was sent: the tasks from before the loss do not answer it."""
     with world_of(tmp_path) as world:
@@ -102,6 +108,28 @@ async def test_an_interrupted_write_after_recovery_is_found_by_its_own_mark(tmp_
             await check(cluster, index, ledger)
 
 
+async def test_a_cluster_goes_from_a_file_to_redis(tmp_path: Path, redis_server: RedisServer) -> None:
+    redis_server.empty()
+    with world_of(tmp_path) as world:
+        ledger, keys = await with_writes(world)
+        text = world.path.read_text()
+        world.path.write_text(f'{text}\n[state]\nurl = "{redis_server.url}"\n')
+        with pytest.raises(ForeignNode, match="also called `test`"):
+            async with world.cluster() as cluster:
+                await create(cluster, "films")
+        found = await recover(world)
+        assert found.done and found.reason == "the state in Redis is empty"
+        async with world.cluster() as cluster:
+            index = (await cluster.reload(UID)).index
+            await put(cluster, index, dict.fromkeys(keys, "new"), ledger)
+            await check(cluster, index, ledger)
+        assert state_file(world).exists()
+        world.path.write_text(text)
+        with pytest.raises(EpochStale, match="this state file is at"):
+            async with world.cluster() as cluster:
+                await create(cluster, "films")
+
+
 async def test_a_damaged_file_is_kept_under_another_name(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         ledger, _ = await with_writes(world)
@@ -112,7 +140,7 @@ async def test_a_damaged_file_is_kept_under_another_name(tmp_path: Path) -> None
                 pass
         assert caught.value.hint is not None and "miroir state recover" in caught.value.hint
         found = await recover(world)
-        assert kept(world) == [found.aside] and kept(world)[0].read_bytes() == damaged
+        assert [str(path) for path in kept(world)] == [found.aside] and kept(world)[0].read_bytes() == damaged
         async with world.cluster() as cluster:
             await check(cluster, (await cluster.reload(UID)).index, ledger)
 
@@ -143,7 +171,7 @@ async def test_an_older_copy_put_back_is_refused_by_writers_and_replaced(tmp_pat
         lose(world)
         shutil.copytree(tmp_path / "copy", tmp_path / ".miroir")
         found = await recover(world)
-        assert "node `n1` knows" in found.reason and found.aside is not None and found.aside.exists()
+        assert "node `n1` knows" in found.reason and [found.aside] == [str(path) for path in kept(world)]
         async with world.cluster() as cluster:
             assert serving(await check(cluster, index, ledger)) == {0: ("n2",), 1: ("n2",)}
 
@@ -257,12 +285,12 @@ async def test_two_do_not_run_at_once_and_nobody_has_the_state_open_meanwhile(tm
         await asyncio.sleep(0.3)
         with pytest.raises(Locked, match=r"`recover` is locked by process \d+ \(`state recover`\)"):
             await recover(world)
-        with pytest.raises(Locked, match=r"the state file is in use by process \d+ \(`state recover`\)"):
+        with pytest.raises(Locked, match=r"the state is in use by process \d+ \(`state recover`\)"):
             async with world.cluster(lock_timeout=0.1):
                 pass
         await first
         async with world.cluster():
-            with pytest.raises(Locked, match="the state file is in use by another process"):
+            with pytest.raises(Locked, match="the state is in use by another process"):
                 await recover(world)
 
 

@@ -12,7 +12,7 @@ from miroir_cli.cluster import Cluster
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.errors import EpochStale, ForeignNode, NodeUnavailable
 from miroir_cli.indexes.catalog import delete_index
-from miroir_cli.model import NodeName, ReplicaState, ShardId
+from miroir_cli.model import NodeName, ReplicaState, ShardId, StoredUid
 from miroir_cli.replication.members import call_roll, publish
 from tests.faults.world import (
     N1,
@@ -49,15 +49,15 @@ async def test_a_copy_of_the_map_is_one_task_and_a_tombstone_leaves_nothing_of_i
             await delete_index(cluster, UID)
 
             async def is_buried() -> bool:
-                return bool((await client.get_document("_miroir", f"index-{UID}"))["deleted"])
+                return bool((await client.get_document(StoredUid("_miroir"), f"index-{UID}"))["deleted"])
 
             await eventually(is_buried)
-            tombstone = await client.get_document("_miroir", f"index-{UID}")
+            tombstone = await client.get_document(StoredUid("_miroir"), f"index-{UID}")
             assert (tombstone["incarnation"], tombstone["settings"]) == (index.incarnation, None)
             await create(cluster)
 
             async def is_back() -> bool:
-                copy = await client.get_document("_miroir", f"index-{UID}")
+                copy = await client.get_document(StoredUid("_miroir"), f"index-{UID}")
                 return copy["deleted"] is False and copy["incarnation"] > index.incarnation
 
             await eventually(is_back)
@@ -114,7 +114,9 @@ async def test_an_older_copy_of_the_state_file_is_refused(tmp_path: Path) -> Non
             await put(cluster, index.index, {"k": 1}, ledger)
 
             async def published() -> bool:
-                return int((await cluster.fleet[N2].get_document("_miroir", "cluster"))["epoch"]) > index.epoch
+                return (
+                    int((await cluster.fleet[N2].get_document(StoredUid("_miroir"), "cluster"))["epoch"]) > index.epoch
+                )
 
             await eventually(published)
         shutil.rmtree(tmp_path / ".miroir")
@@ -150,7 +152,7 @@ async def test_a_node_that_missed_a_copy_gets_it_with_the_next_roll_call(tmp_pat
             world.engine(2).start()
         async with world.cluster() as cluster:
             await call_roll(cluster)
-            states = (await cluster.fleet[N2].get_document("_miroir", "index-films"))["placement"]
+            states = (await cluster.fleet[N2].get_document(StoredUid("_miroir"), "index-films"))["placement"]
             assert [0, "n2", "stale", await cluster.store.epoch()] in states
             assert (await _epochs(cluster))[N2] == await cluster.store.epoch()
 
@@ -167,7 +169,7 @@ async def test_of_two_that_copy_at_once_the_older_one_is_never_what_stays(tmp_pa
             await publish(cluster, UID)
             await older
             await _epochs(cluster)
-            states = (await cluster.fleet[N1].get_document("_miroir", "index-books"))["placement"]
+            states = (await cluster.fleet[N1].get_document(StoredUid("_miroir"), "index-books"))["placement"]
             assert [0, "n2", "stale", await cluster.store.epoch()] in states
 
 
@@ -176,7 +178,7 @@ async def _epochs(cluster: Cluster) -> dict[NodeName, int]:
     found = {}
     for name, client in cluster.fleet.clients.items():
         await client.wait_task(await client.top_task())
-        found[name] = int((await client.get_document("_miroir", "cluster"))["epoch"])
+        found[name] = int((await client.get_document(StoredUid("_miroir"), "cluster"))["epoch"])
     return found
 
 
@@ -193,7 +195,7 @@ async def test_an_emptied_disk_loses_all_its_replicas_and_the_node_is_welcomed_a
                 assert states == {("n1", ReplicaState.LOST), ("n2", ReplicaState.SERVING)}
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 2), ledger)
             await check(cluster, index, ledger)
-            assert (await cluster.fleet[N1].get_document("_miroir", "cluster"))["node"] == "n1"
+            assert (await cluster.fleet[N1].get_document(StoredUid("_miroir"), "cluster"))["node"] == "n1"
 
 
 async def test_a_disk_rolled_back_to_an_older_copy_is_lost(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from miroir_cli.cluster import Cluster
 from miroir_cli.migration.rebalance import cancel
 from miroir_cli.model import Index, IndexMap, NodeName, ReplicaState
 from miroir_cli.store.journal import RunKind, RunState
+from tests.backends import both_backends
 from tests.faults.moving import CHANGE, REPAIR, check_finished, check_search, run, stored
 from tests.faults.process import Mortuary
 from tests.faults.world import N1, N2, N3, UID, Ledger, World, check, create, keys_of_every_shard, put, world_of
@@ -57,6 +58,7 @@ async def begin(world: World, **options: object) -> tuple[IndexMap, Ledger]:
         return await cluster.reload(UID), ledger
 
 
+@both_backends
 @pytest.mark.parametrize("part", ROUNDS)
 async def test_a_run_that_is_killed_is_ended_by_the_same_command(tmp_path: Path, part: str) -> None:
     with world_of(tmp_path, nodes=3, shards=1) as world:

@@ -19,9 +19,10 @@ from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.errors import Interrupted
 from miroir_cli.migration.rebalance import control
 from miroir_cli.migration.run import RunOptions
-from miroir_cli.model import SHARD_FIELD, Node, ReplicaState, ShardId, spell_shard
+from miroir_cli.model import SHARD_FIELD, Node, ReplicaState, ShardId, StoredUid, spell_shard
 from miroir_cli.node.answers import Accepted
 from miroir_cli.store.journal import RunState, StepRecord, StepState, Wanted
+from tests.backends import both_backends
 from tests.faults.moving import (
     FILTERABLE,
     REPAIR,
@@ -95,6 +96,7 @@ async def test_searches_are_complete_and_replicas_equal_while(tmp_path: Path, ca
             await check_finished(world, cluster, index, ledger)
 
 
+@both_backends
 async def test_searches_are_complete_and_replicas_equal_while_a_node_that_was_down_is_mended(tmp_path: Path) -> None:
     with world_of(tmp_path, shards=3) as world:
         async with world.cluster() as cluster, world.cluster() as other:
@@ -282,7 +284,7 @@ async def test_a_node_that_is_emptied_loses_its_index_as_a_whole(tmp_path: Path,
             tasks = (await cluster.fleet[N1].tasks(indexUids="books", limit=1000))["results"]
             kinds = {task["type"] for task in tasks}
             if stranger:
-                assert (await cluster.fleet[N1].stats("books"))["numberOfDocuments"] == 1
+                assert (await cluster.fleet[N1].stats(StoredUid("books")))["numberOfDocuments"] == 1
                 assert "indexDeletion" not in kinds
             else:
                 await check_finished(world, cluster, index, ledger)

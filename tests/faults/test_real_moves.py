@@ -26,7 +26,7 @@ from miroir_cli.migration.nodes import NodeChange, carry_out, plan_addition, pla
 from miroir_cli.migration.rebalance import Outcome
 from miroir_cli.migration.repair import repair
 from miroir_cli.migration.run import RunOptions, RunProgress
-from miroir_cli.model import Index, Node, NodeName
+from miroir_cli.model import Index, Node, NodeName, StoredUid
 from miroir_cli.node.client import NodeClient
 from miroir_cli.store.journal import RunState, StepRecord, StepState
 from tests.conftest import clean_environment
@@ -34,6 +34,7 @@ from tests.faults.moving import FILTERABLE, at
 from tests.faults.servers import LIVE, PATIENCE, Server, servers_of
 from tests.faults.traffic import Searches, Writes, check_moved, keys_of, waiting_for_the_lock, write_file
 from tests.faults.world import N2, N3, UID, Ledger, World, create, eventually, put, stale
+from tests.schemas import check_output
 
 pytestmark = [*LIVE, pytest.mark.slow]
 
@@ -126,6 +127,7 @@ async def test_a_mover_that_is_killed_three_times_goes_on_beside_a_writer(tmp_pa
             with killed_in_the_end(staged.world, *command) as process:
                 out, _ = await asyncio.to_thread(process.communicate, timeout=50 + DOCUMENTS / 1000)
             assert process.returncode == 0
+            check_output(command, out)
             assert json.loads(out)["state"] == "done"
         await staged.check()
 
@@ -152,7 +154,7 @@ async def is_at(
     """Whether a process that drives a run has got there."""
     assert process.poll() is None, "the command has ended"
     run = await cluster.store.unfinished_run()
-    return run is not None and run.pid == process.pid and moment(await cluster.store.steps(run.id))
+    return run is not None and run.process.pid == process.pid and moment(await cluster.store.steps(run.id))
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["with its disk", "with an empty disk"])
@@ -269,7 +271,7 @@ async def test_settings_that_change_during_a_move_are_those_of_the_newcomer(tmp_
             assert changing
         async with staged.cluster() as cluster:
             assert (await get_settings(cluster, UID))["stopWords"] == ["the"]
-            assert (await cluster.fleet[N4].settings(UID))["stopWords"] == ["the"]
+            assert (await cluster.fleet[N4].settings(StoredUid(UID)))["stopWords"] == ["the"]
         await staged.check()
 
 
@@ -289,6 +291,6 @@ async def test_documents_move_with_the_vectors_that_came_with_them(tmp_path: Pat
         async with world.cluster(patience=PATIENCE) as cluster:
             map = await check_moved(cluster, index, ledger, replicas=1)
             assert N3 in map.nodes()
-            page = await cluster.fleet[N3].fetch_documents(UID, {"limit": 1000, "retrieveVectors": True})
+            page = await cluster.fleet[N3].fetch_documents(StoredUid(UID), {"limit": 1000, "retrieveVectors": True})
             moved = {found["id"]: found["_vectors"]["given"] for found in page["results"]}
             assert moved and moved == {key: {"embeddings": [given[key]], "regenerate": False} for key in moved}

@@ -19,6 +19,7 @@ from miroir_cli.model import Index, NodeName, ReplicaState
 from miroir_cli.replication.members import call_roll
 from miroir_cli.replication.write import write
 from miroir_cli.search.scatter import search
+from tests.backends import both_backends
 from tests.faults.moving import FILTERABLE, HASTY, REPAIR, Client, check_finished, check_search, run
 from tests.faults.process import Mortuary
 from tests.faults.world import (
@@ -67,6 +68,7 @@ def found(result: Verification) -> set[tuple[int, str, str, tuple[str, ...], tup
     }
 
 
+@both_backends
 async def test_what_nobody_can_know_is_found_by_a_comparison_and_named(tmp_path: Path) -> None:
     async with filled(tmp_path) as (world, cluster, index, _):
         assert (await verify(cluster)).clean
@@ -149,6 +151,7 @@ async def test_a_comparison_keeps_to_its_rate(tmp_path: Path) -> None:
         assert time.monotonic() - began > 0.5
 
 
+@both_backends
 async def test_a_shard_that_has_lost_its_last_replica_serves_again_when_its_loss_is_accepted(tmp_path: Path) -> None:
     """It refuses until then, and what is lost is named."""
     async with filled(tmp_path) as (world, cluster, index, ledger):

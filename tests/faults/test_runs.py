@@ -19,6 +19,7 @@ from miroir_cli.migration.run import RunOptions
 from miroir_cli.model import Index, ReplicaState
 from miroir_cli.replication.write import write
 from miroir_cli.store.journal import RunKind, RunState, StepState, Wanted
+from tests.backends import both_backends
 from tests.faults.moving import at, check_finished, check_search, moving, run, stored
 from tests.faults.world import N3, UID, Ledger, addition, check, create, eventually, keys_of_every_shard, put, world_of
 
@@ -35,6 +36,7 @@ def switched(cluster: Cluster, count: int) -> Callable[[], Awaitable[bool]]:
     return enough
 
 
+@both_backends
 async def test_a_paused_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     async with (
         moving(tmp_path, nodes=2, replicas=2, shards=4, each=10) as (world, cluster, index, ledger),
@@ -55,6 +57,7 @@ async def test_a_paused_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         await check_finished(world, cluster, index, ledger)
 
 
+@both_backends
 async def test_a_run_that_is_cancelled_keeps_what_has_switched_and_takes_back_the_rest(tmp_path: Path) -> None:
     async with (
         moving(tmp_path, nodes=2, replicas=2, shards=4, each=10) as (world, cluster, index, ledger),
@@ -110,6 +113,7 @@ async def test_a_node_that_takes_its_time_to_delete_does_not_hold_up_the_next_sh
             await check_finished(world, cluster, index, ledger)
 
 
+@both_backends
 async def test_two_tools_at_once(tmp_path: Path) -> None:
     """H14: the second is told who moves."""
     async with (
@@ -141,8 +145,10 @@ async def test_a_run_is_interrupted_although_a_queue_stands_still(tmp_path: Path
             await running[0]
         assert time.monotonic() - began < 20.0
         await check(cluster, index, ledger)
+        stuck.faults.add(Kind.DELAY_TASK, seconds=0.3, count=1)  # what waited there ends while the next run looks
         stuck.faults.resume()
-        await run(cluster)
+        outcome = await run(cluster)
+        assert outcome.result is not None and outcome.result.run.state is RunState.DONE, outcome
         await check_finished(world, cluster, index, ledger)
 
 

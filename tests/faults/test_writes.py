@@ -16,6 +16,7 @@ from miroir_cli.model import IntentState, ReplicaState
 from miroir_cli.replication.recover import recover
 from miroir_cli.replication.settle import settle, settle_until
 from miroir_cli.replication.write import write
+from tests.backends import both_backends
 from tests.faults.world import (
     N1,
     N2,
@@ -33,11 +34,13 @@ from tests.faults.world import (
 
 if TYPE_CHECKING:
     from miroir_cli.model import Intent
-    from miroir_cli.store.records import Judge, Marked, Store
+    from miroir_cli.store.protocol import Store
+    from miroir_cli.store.records import Judge, Marked
 
 DOCUMENTS = "/documents"
 
 
+@both_backends
 async def test_a_write_is_on_every_replica(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3, shards=6, replicas=2) as world:
         async with world.cluster() as cluster:
@@ -168,6 +171,7 @@ async def test_different_writes_failing_on_different_replicas_leave_one_of_each_
             assert all(values == [1] for values in ledger.values.values())
 
 
+@both_backends
 async def test_without_any_answer_the_write_is_unknown_until_the_next_command_finds_out(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
@@ -235,6 +239,7 @@ async def test_with_one_replica_the_shards_of_a_dead_node_refuse_and_the_others_
             assert stale(await check(cluster, index, ledger)) == set()
 
 
+@both_backends
 async def test_an_emptied_disk_is_lost_even_when_it_was_the_last_replica(tmp_path: Path) -> None:
     with world_of(tmp_path, shards=4, replicas=1) as world:
         async with world.cluster() as cluster:
@@ -316,6 +321,7 @@ async def test_a_write_past_miroir_makes_its_replica_stale(tmp_path: Path) -> No
             assert stale(await check(cluster, index, ledger)) == {"n1"}
 
 
+@both_backends
 async def test_settling_while_a_write_is_being_sent_loses_nothing(tmp_path: Path) -> None:
     """A look taken before a request was sent, and judged after it was recorded, must not miss the task."""
     with world_of(tmp_path) as world:

@@ -24,14 +24,17 @@ from miroir_cli.model import (
     Node,
     NodeName,
     ShardId,
+    StoredUid,
     WriteKind,
     spell_shard,
 )
 from miroir_cli.replication.settle import IntentOutcome, settle_until
 from miroir_cli.replication.write import Outgoing, Written, write
-from miroir_cli.topology.file import Topology, TopologyDocument, load_topology
+from miroir_cli.topology.document import TopologyDocument
+from miroir_cli.topology.file import Topology, load_topology
+from tests.backends import state_lines
 
-HURRIED = Patience(grace=0.15, write=0.6, lookup=0.3, busy=0.4, answer=1.0, silence=0.4, lag=1.5)
+HURRIED = Patience(grace=0.15, write=0.6, lookup=0.3, busy=0.4, answer=3.0, silence=0.4, lag=1.5)
 """So short that a test sees each limit pass."""
 
 UID = "books"
@@ -86,7 +89,7 @@ class World:
 
 def write_topology(folder: Path, urls: Mapping[NodeName, str], **cluster: int) -> Path:
     """The topology file of a cluster named `test` with these nodes."""
-    lines = ["[cluster]", 'name = "test"', *(f"{key} = {value}" for key, value in cluster.items())]
+    lines = ["[cluster]", 'name = "test"', *(f"{key} = {value}" for key, value in cluster.items()), *state_lines()]
     for name, url in urls.items():
         lines += ["", "[[nodes]]", f'name = "{name}"', f'url = "{url}"']
     path = folder / "miroir.toml"
@@ -216,7 +219,7 @@ def note(
 async def contents(cluster: Cluster, node: NodeName, index: Index, shard: ShardId) -> dict[str, Any]:
     """The documents of a shard on one node: {key: value}."""
     body = {"filter": f'{SHARD_FIELD} = "{spell_shard(shard)}"', "limit": 100_000}
-    found = await cluster.fleet[node].fetch_documents(index.uid, body)
+    found = await cluster.fleet[node].fetch_documents(index.stored_as, body)
     return {document["id"]: document["value"] for document in found["results"]}
 
 
@@ -254,9 +257,9 @@ async def copies_are_kept_from_searches(cluster: Cluster) -> bool:
     """Whether the copy of an index with the stop word `hush` is on each node, and no search finds or shows it."""
     for client in cluster.fleet.clients.values():
         await client.wait_task(await client.top_task())
-        kept = await client.get_document("_miroir", f"index-{UID}")
-        found = await client.search("_miroir", {"q": "hush"})
-        shown = await client.search("_miroir", {"q": ""})
+        kept = await client.get_document(StoredUid("_miroir"), f"index-{UID}")
+        found = await client.search(StoredUid("_miroir"), {"q": "hush"})
+        shown = await client.search(StoredUid("_miroir"), {"q": ""})
         keys = {key for hit in shown["hits"] for key in hit}
         if kept["settings"] != {"stopWords": ["hush"]} or found["hits"] or len(shown["hits"]) != 2 or keys != {"id"}:
             return False

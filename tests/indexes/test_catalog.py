@@ -25,7 +25,9 @@ from miroir_cli.errors import (
 from miroir_cli.indexes.catalog import create_index, delete_index, list_indexes, plan_index, show_index
 from miroir_cli.indexes.counts import count_documents, index_stats
 from miroir_cli.indexes.status import status
+from miroir_cli.model import StoredUid
 from miroir_cli.node.answers import Accepted
+from tests.backends import both_backends
 from tests.faults.process import Mortuary
 from tests.faults.world import (
     N1,
@@ -56,6 +58,7 @@ async def requests_made(cluster: Cluster) -> dict[str, int]:
     return {name: await client.top_task() for name, client in cluster.fleet.clients.items()}
 
 
+@both_backends
 async def test_a_created_index_is_shown_without_anything_reserved(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3, shards=6) as world:
         async with world.cluster() as cluster:
@@ -145,7 +148,7 @@ async def test_an_index_that_was_there_before_is_never_touched(tmp_path: Path) -
             with pytest.raises(AlreadyExists, match="`n2` already has an index"):
                 await create(cluster)
             assert await indexes_of(cluster) == {"n1": [], "n2": [UID]}
-            assert (await client.get_document(UID, "1"))["title"] == "kept"
+            assert (await client.get_document(StoredUid(UID), "1"))["title"] == "kept"
 
 
 async def test_an_index_created_by_hand_at_the_same_time_is_not_deleted_with_its_documents(tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ async def test_an_index_created_by_hand_at_the_same_time_is_not_deleted_with_its
             await cluster.fleet[N2].write("POST", "indexes/books/documents", content=b'{"id": 1}')
             with pytest.raises(MiroirError):
                 await creating
-            assert (await cluster.fleet[N2].get_document(UID, "1")) == {"id": 1}
+            assert (await cluster.fleet[N2].get_document(StoredUid(UID), "1")) == {"id": 1}
 
 
 async def test_while_a_node_is_down_nothing_is_created(tmp_path: Path) -> None:
@@ -172,6 +175,7 @@ async def test_while_a_node_is_down_nothing_is_created(tmp_path: Path) -> None:
             assert (await indexes_of(cluster))["n1"] == []
 
 
+@both_backends
 async def test_a_creation_that_was_killed_is_ended_by_the_same_command(tmp_path: Path) -> None:
     with world_of(tmp_path) as world, Mortuary(world.path) as mortuary:
         async with world.cluster() as cluster:
@@ -203,6 +207,7 @@ async def test_a_deletion_that_was_killed_serves_nobody_and_is_ended_by_the_next
             assert await cluster.store.interrupted() == {}
 
 
+@both_backends
 async def test_a_deleted_index_and_its_successor_share_nothing(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster, world.cluster() as other:

@@ -11,16 +11,18 @@ import pytest
 from miroir_cli.cluster import Cluster
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.errors import MiroirError, NodeTaskFailed, ReservedField, SettingsInvalid, ShardUnavailable
-from miroir_cli.indexes.configure import change_settings, diff_settings, get_settings, plan_settings, reset_settings
-from miroir_cli.indexes.settings import differences, from_node
-from miroir_cli.model import IntentState
+from miroir_cli.indexes.configure import change_settings, diff_settings, get_settings, plan_settings
+from miroir_cli.indexes.differences import differences
+from miroir_cli.indexes.settings import KEYS, from_node
+from miroir_cli.model import IntentState, StoredUid
 from miroir_cli.replication.settle import settle
+from tests.backends import both_backends
 from tests.faults.process import Mortuary
 from tests.faults.world import N1, UID, Ledger, check, create, keys_of_every_shard, put, stale, world_of
 
 
 async def on_nodes(cluster: Cluster, key: str) -> dict[str, Any]:
-    return {name: (await client.settings(UID))[key] for name, client in cluster.fleet.clients.items()}
+    return {name: (await client.settings(StoredUid(UID)))[key] for name, client in cluster.fleet.clients.items()}
 
 
 async def test_a_change_is_on_every_node_and_shows_nothing_reserved(tmp_path: Path) -> None:
@@ -45,7 +47,7 @@ async def test_a_change_is_on_every_node_and_shows_nothing_reserved(tmp_path: Pa
             assert shown["faceting"]["maxValuesPerFacet"] == 7
             assert "_miroir" not in str(shown) and "id:asc" not in str(shown)
             assert await diff_settings(cluster, UID, patch, source="file") == {}
-            await reset_settings(cluster, UID, [])
+            await change_settings(cluster, UID, dict.fromkeys(KEYS))
             assert await get_settings(cluster, UID) == before
 
 
@@ -121,6 +123,7 @@ async def test_a_change_that_reached_only_some_shards_is_not_recorded_and_can_be
             assert (await cluster.reload(UID)).index.settings == {"stopWords": ["the"]}
 
 
+@both_backends
 async def test_changes_made_at_the_same_time_all_hold(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster, world.cluster() as other:
@@ -135,7 +138,7 @@ async def test_changes_made_at_the_same_time_all_hold(tmp_path: Path) -> None:
             expected = {"stopWords": ["the"], "sortableAttributes": ["year"], "dictionary": ["J. R. R."]}
             assert (await cluster.reload(UID)).index.settings == expected
             for client in cluster.fleet.clients.values():
-                assert differences(expected, await client.settings(UID)) == []
+                assert differences(expected, await client.settings(StoredUid(UID))) == []
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

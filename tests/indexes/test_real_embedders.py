@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from miroir_cli.cluster import Cluster
-from miroir_cli.indexes.configure import change_settings, reset_settings
+from miroir_cli.indexes.configure import change_settings
 from miroir_cli.migration.repair import mend_settings, repair
 from miroir_cli.migration.verify import VerifyOptions, verify
-from miroir_cli.model import ReplicaState
+from miroir_cli.model import ReplicaState, StoredUid
 from miroir_cli.node.answers import Accepted
 from tests.faults.servers import LIVE, PATIENCE, servers_of
 from tests.faults.world import N1, N2, UID, create
@@ -28,7 +28,7 @@ REST = {
 
 async def embedders(cluster: Cluster) -> list[dict[str, Any]]:
     """Those of each node."""
-    return [(await client.settings(UID)).get("embedders", {}) for client in cluster.fleet.clients.values()]
+    return [(await client.settings(StoredUid(UID))).get("embedders", {}) for client in cluster.fleet.clients.values()]
 
 
 async def names(cluster: Cluster) -> list[list[str]]:
@@ -52,7 +52,7 @@ async def test_an_embedder_that_is_taken_away_leaves_every_node(tmp_path: Path) 
             await change_settings(cluster, UID, {"embedders": {"b": None, "c": None}})
             assert await names(cluster) == [[], []]
             await change_settings(cluster, UID, {"embedders": {"b": ONE}})
-            await reset_settings(cluster, UID, ["embedders"])
+            await change_settings(cluster, UID, {"embedders": None})
             assert await names(cluster) == [[], []]
 
 
@@ -66,7 +66,9 @@ async def test_an_embedder_that_only_one_node_has_is_found_and_taken_away(tmp_pa
             answer = await client.write("PATCH", f"indexes/{UID}/settings", content=body)
             assert isinstance(answer, Accepted)
             await client.wait_task(answer.task)
-            await cluster.store.account(UID, N2, [answer.task])  # else it makes the replicas stale
+            await cluster.store.account(
+                (await cluster.map(UID)).index, N2, [answer.task]
+            )  # else it makes the replicas stale
             found = await verify(cluster)
             assert found.settings == {UID: {N2: ("embedders",)}}
             await mend_settings(cluster, found)

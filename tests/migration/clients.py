@@ -19,7 +19,7 @@ from miroir_cli.errors import (
     TemporaryError,
     WriteUnknown,
 )
-from miroir_cli.model import IntentState, NodeName, ShardId
+from miroir_cli.model import IntentState, NodeName, ShardId, StoredUid
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import Written, write
 from tests.faults.world import UID, shard_of
@@ -137,7 +137,7 @@ async def _read_all(history: History, cluster: Cluster) -> dict[str, State]:
         used.setdefault(history.random.choice(present), []).append(shard)
     found: dict[str, State] = dict.fromkeys(history.keys)
     answers = await cluster.fleet.all(
-        lambda client: client.fetch_documents(UID, {"filter": in_shards(used[client.name]), "limit": 1000}),
+        lambda client: client.fetch_documents(StoredUid(UID), {"filter": in_shards(used[client.name]), "limit": 1000}),
         names=used,
     )
     if not await cluster.still_valid(map, used):

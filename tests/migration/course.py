@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from random import Random
 
@@ -11,6 +12,8 @@ from tests.migration.history import History, play
 from tests.migration.operators import faults, healer, mover
 from tests.migration.rest import come_to_rest
 from tests.migration.weather import climate_of
+
+Operator = Callable[[History, asyncio.Event], Coroutine[None, None, None]]
 
 
 def run_history(seed: int, folder: Path, *, template: Path | None = None) -> History:
@@ -24,6 +27,12 @@ def run_history(seed: int, folder: Path, *, template: Path | None = None) -> His
 
 async def live(history: History) -> None:
     """Everything at once, then the end."""
+    await everything_at_once(history, *([healer] if history.climate.healer else []))
+    await come_to_rest(history)
+
+
+async def everything_at_once(history: History, *others: Operator) -> None:
+    """Clients, and `others` beside them, until moves and faults have ended."""
     await history.begin()
     history.weather.worsen(history.climate)
     ends = asyncio.Event()
@@ -31,8 +40,7 @@ async def live(history: History) -> None:
         for number in range(history.climate.writers):
             group.create_task(writer(history, number, ends))
         group.create_task(reader(history, ends))
-        if history.climate.healer:
-            group.create_task(healer(history, ends))
+        for other in others:
+            group.create_task(other(history, ends))
         await asyncio.wait([group.create_task(mover(history)), group.create_task(faults(history))])
         ends.set()
-    await come_to_rest(history)

@@ -27,6 +27,7 @@ from miroir_cli.node.fleet import Fleet
 from miroir_cli.store.locks import Locks
 from miroir_cli.store.sqlite.store import SqliteStore
 from miroir_cli.topology.file import ClusterSettings, Topology
+from miroir_cli.topology.state import StateSettings
 from tests.faults.world import UID, create, keys_of_every_shard, shard_of
 from tests.migration.ledger import Ledger, State
 from tests.migration.process import Doors, make_task, store_behind
@@ -68,7 +69,7 @@ class History:
         self.topology = Topology(
             path=self.folder / "miroir.toml",
             cluster=ClusterSettings(name="simulated", shards=self.climate.shards, replicas=self.climate.replicas),
-            state_url="sqlite:state.db",
+            state=StateSettings(url="sqlite:state.db"),
             nodes=(),
         )
         for _ in range(self.climate.nodes):

@@ -11,7 +11,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from miroir_cli.store.records import Store
+from miroir_cli.store.protocol import Store
 from tests.migration.weather import Weather
 from tests.replication.simulated import Killed
 

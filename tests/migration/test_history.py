@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from miroir_cli.migration.history import expected
-from miroir_cli.store.journal import RunId, RunKind, RunRecord, RunState, Wanted
+from miroir_cli.store.journal import Process, RunId, RunKind, RunRecord, RunState, Wanted
 
 
 def finished(state: RunState = RunState.DONE, **summary: Any) -> RunRecord:
@@ -17,7 +17,7 @@ def finished(state: RunState = RunState.DONE, **summary: Any) -> RunRecord:
         wanted=Wanted.GO,
         parallel=6,
         rate=None,
-        pid=1,
+        process=Process(host="here", pid=1),
         command="miroir",
         fingerprint="",
         started_at=0,

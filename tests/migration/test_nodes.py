@@ -24,7 +24,8 @@ from miroir_cli.migration.rebalance import RUN_LOCK, Change, Outcome, make_plan,
 from miroir_cli.migration.run import RunOptions
 from miroir_cli.model import RESERVED_INDEX, Index, Node, NodeName
 from miroir_cli.store.journal import RunState
-from miroir_cli.topology.file import TopologyDocument
+from miroir_cli.topology.document import TopologyDocument
+from tests.backends import both_backends
 from tests.faults.world import (
     UID,
     Ledger,
@@ -108,6 +109,7 @@ async def uids_on(world: World, name: NodeName) -> set[str]:
 # -- add
 
 
+@both_backends
 async def test_a_node_that_joins_gets_its_share_and_the_file_names_it(world: World) -> None:
     async with books(world, replicas=2):
         async with world.cluster() as cluster:
@@ -283,6 +285,7 @@ async def test_nobody_else_comes_between_the_edit_of_the_file_and_the_end_of_the
 # -- remove
 
 
+@both_backends
 async def test_a_removed_node_is_emptied_and_belongs_to_nobody(world: World) -> None:
     async with books(world, replicas=1):
         async with world.cluster() as cluster:
@@ -455,6 +458,7 @@ async def test_a_replacement_that_was_killed_after_its_edit_goes_on_with_the_sam
         assert await loads(world) == {"n1": 2, "n3": 2, "n4": 2}
 
 
+@both_backends
 async def test_a_dead_node_is_replaced_from_the_other_copies(world: World) -> None:
     async with books(world, replicas=2):
         world.engines[N2].stop()
@@ -485,6 +489,8 @@ async def test_a_node_cannot_be_replaced_by_itself_or_by_a_node_that_is_there(wo
                 await plan_replacement(cluster, N2, name=N2, url="http://10.0.0.9:7700")
             with pytest.raises(UsageError, match="`n3` is in"):
                 await plan_replacement(cluster, N2, name=N3, url="http://10.0.0.9:7700")
+            with pytest.raises(UsageError, match="`n3` is in the cluster already"):
+                await plan_replacement(cluster, N2, name=N3, url=world.engines[N3].url)
             with pytest.raises(UsageError, match="is node `n3` already"):
                 await plan_replacement(cluster, N2, name=N4, url=world.engines[N3].url)
             with pytest.raises(NotFound):

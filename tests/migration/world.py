@@ -10,6 +10,7 @@ from miroir_cli.migration.plan import Facts, Plan, PlannedStep, StepKind, plan_m
 from miroir_cli.model import Index, IndexMap, IndexUid, Node, NodeName, Replica, ReplicaState, ShardId, group_of
 from miroir_cli.topology.file import ClusterSettings, Topology
 from miroir_cli.topology.placement import place
+from miroir_cli.topology.state import StateSettings
 from tests.topology.optimum import fewest_moves_by_flow
 from tests.topology.test_placement import check
 
@@ -34,7 +35,7 @@ def topology(nodes: Iterable[Node], *, replicas: int = 1, min_in_sync: int = 1) 
     return Topology(
         path=Path("miroir.toml"),
         cluster=ClusterSettings(name="c", replicas=replicas, min_in_sync=min_in_sync),
-        state_url="sqlite:x.db",
+        state=StateSettings(url="sqlite:x.db"),
         nodes=tuple(nodes),
     )
 

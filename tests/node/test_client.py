@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,8 +13,15 @@ import msgspec
 import pytest
 from pytest_httpx import HTTPXMock
 
-from miroir_cli.errors import AuthenticationFailed, MiroirError, NodeRefusal, NodeUnavailable, NodeUnsupported
-from miroir_cli.model import Node, NodeName
+from miroir_cli.errors import (
+    AuthenticationFailed,
+    LeaseLost,
+    MiroirError,
+    NodeRefusal,
+    NodeUnavailable,
+    NodeUnsupported,
+)
+from miroir_cli.model import Node, NodeName, StoredUid
 from miroir_cli.node.answers import Accepted, Answer, Refused, Unknown
 from miroir_cli.node.client import NodeClient
 
@@ -191,7 +198,7 @@ async def test_tasks_of_an_unknown_shape(body: str, httpx_mock: HTTPXMock) -> No
 async def test_reads_ask_for_plain_answers(httpx_mock: HTTPXMock) -> None:
     httpx_mock.add_response(json={"hits": []})
     async with client_of() as client:
-        await client.search("books", {"q": ""})
+        await client.search(StoredUid("books"), {"q": ""})
     request = httpx_mock.get_requests()[0]
     assert request.headers["Accept-Encoding"] == "identity"
     assert request.url.path == "/indexes/books/search"
@@ -200,7 +207,7 @@ async def test_reads_ask_for_plain_answers(httpx_mock: HTTPXMock) -> None:
 async def test_a_name_stays_one_segment_of_the_path(httpx_mock: HTTPXMock) -> None:
     httpx_mock.add_response(json={})
     async with client_of() as client:
-        await client.get_document("books", "a/../b?c#d")
+        await client.get_document(StoredUid("books"), "a/../b?c#d")
     assert httpx_mock.get_requests()[0].url.raw_path == b"/indexes/books/documents/a%2F..%2Fb%3Fc%23d"
 
 
@@ -349,3 +356,28 @@ async def test_a_greeting_of_something_else_is_not_taken_for_meilisearch(
     async with client_of() as client:
         with pytest.raises(error):
             await client.greet()
+
+
+async def test_what_may_not_be_sent_any_more_is_refused_and_what_lasts_too_long_is_unknown(
+    httpx_mock: HTTPXMock,
+) -> None:
+    async def lost(request: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+        request.close()
+        raise LeaseLost("stopped for too long")
+
+    async def late(request: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+        await request
+        raise TimeoutError
+
+    async with NodeClient(NODE, key=KEY, in_time=lost) as client:
+        answer = await send(client)
+        assert isinstance(answer, Refused) and isinstance(answer.error, LeaseLost)
+        with pytest.raises(LeaseLost):
+            await client.manage("DELETE", "keys/k")
+    assert httpx_mock.get_requests() == []
+    httpx_mock.add_response(json={"taskUid": 3}, status_code=202, is_reusable=True)
+    async with NodeClient(NODE, key=KEY, in_time=late) as client:
+        answer = await send(client)
+        assert isinstance(answer, Unknown) and "before this process's lease ran out" in answer.error.message
+        with pytest.raises(NodeUnavailable, match="before this process's lease ran out"):
+            await client.manage("DELETE", "keys/k")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import socket
 import ssl
@@ -504,3 +505,20 @@ async def test_https_trusts_whom_the_system_trusts(
                 assert not caught.value.sent
         await asyncio.sleep(0.05)
         assert open_sockets() == before
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+async def test_a_question_given_up_while_it_connects_leaves_no_socket() -> None:
+    """Whatever the connection has come to when that happens, at any turn of the loop."""
+    async with server(answering(OK)) as url:
+        for turns in range(30):
+            pool = ReadPool(url, headers={})
+            asking = asyncio.create_task(pool.request("GET", "x", timeout=5.0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
+            await pool.aclose()
+            del pool, asking
+            gc.collect()

@@ -18,31 +18,43 @@ spirit spring square stable statue storm street summer sunset temple throne tick
 valley vessel violin volcano wagon walnut weapon whistle willow wizard yellow zephyr art car cat dog sun sky sea map
 red blue green old new big the of and in the on a
 """.split()
-COLORS = ("red", "Red", "RED", "blue", "Blue", "green", "Vert", "été", "Été", "10", "yellow ochre")
-MIXED = ("blue", "Blue", "10x", "-", "Zulu", "été")
+COLORS = ("red", "Blue", "green", "Vert", "été", "10", "yellow ochre")
+MIXED = ("Blue", "10x", "-", "Zulu", "été")
+SPELLINGS = {"red": ("red", "Red", "RED"), "Blue": ("blue", "Blue"), "été": ("été", "Été")}
+"""How a value is spelled as well, where spellings are mixed."""
 MAKERS = ("acme", "Borealis", "cumulus", "Delta Works", "echo")
 
 
-def make_documents(rng: random.Random, count: int, *, text_keys: bool = False) -> list[dict[str, Any]]:
-    """Documents with a primary key `id`; every field but `title` is missing here and there, `rare` nearly always."""
+def make_documents(
+    rng: random.Random, count: int, *, text_keys: bool = False, mixed: bool = True
+) -> list[dict[str, Any]]:
+    """Documents with a primary key `id`; every field but `title` is missing here and there, `rare` nearly always.
+
+    `mixed`: values are spelled now one way, now another.
+    """
     keys = [f"doc-{number:05d}" if text_keys else number * 7 % 100_003 for number in range(1, count + 1)]
-    documents = [_document(rng, key) for key in keys]
+    documents = [_document(rng, key, mixed) for key in keys]
     documents[0]["rare"] = "yes"
     return documents
 
 
-def _document(rng: random.Random, key: str | int) -> dict[str, Any]:
+def _spelled(rng: random.Random, value: str, mixed: bool) -> str:
+    return rng.choice(SPELLINGS.get(value, (value,))) if mixed else value
+
+
+def _document(rng: random.Random, key: str | int, mixed: bool) -> dict[str, Any]:
     document: dict[str, Any] = {"id": key, "title": _text(rng, 1, 6)}
     if rng.random() < 0.9:
         document["body"] = _text(rng, 4, 24)
     if rng.random() < 0.8:
-        document["color"] = rng.choice(COLORS)
+        document["color"] = _spelled(rng, rng.choice(COLORS), mixed)
     if rng.random() < 0.8:
         document["tags"] = rng.sample(WORDS[:40], rng.randint(0, 4))
     if rng.random() < 0.85:
         document["price"] = rng.choice([rng.randint(1, 30), round(rng.uniform(0, 30), 2)])
     if rng.random() < 0.7:
-        document["mixed"] = rng.choice([rng.randint(0, 9), rng.choice(MIXED), None, True, [3, "blue"]])
+        texts = [_spelled(rng, text, mixed) for text in (rng.choice(MIXED), "Blue")]
+        document["mixed"] = rng.choice([rng.randint(0, 9), texts[0], None, True, [3, texts[1]]])
     document["year"] = 1950 + int(rng.triangular(0, 70, 60))
     if rng.random() < 0.6:
         document["_geo"] = {"lat": round(rng.uniform(47, 49), 4), "lng": round(rng.uniform(1, 3), 4)}
@@ -169,8 +181,8 @@ def _typo(rng: random.Random, word: str) -> str:
 def _condition(rng: random.Random) -> str:
     return rng.choice(
         [
-            f'color = "{rng.choice(COLORS)}"',
-            f'color != "{rng.choice(COLORS)}"',
+            f'color = "{_spelled(rng, rng.choice(COLORS), True)}"',
+            f'color != "{_spelled(rng, rng.choice(COLORS), True)}"',
             f"year >= {rng.randint(1950, 2020)}",
             f"price {rng.randint(0, 10)} TO {rng.randint(10, 30)}",
             f"price < {rng.randint(1, 30)}",

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from miroir_cli.errors import MiroirError, NodeRefusal
+from miroir_cli.model import StoredUid
 from miroir_cli.search.multi import multi_search
 from miroir_cli.search.scatter import search
 from tests.oracle.world import UID, World
@@ -152,7 +153,7 @@ async def differently_refused(world: World, *, embedded: bool) -> list[str]:
     for request in SEARCHES:
         if embedded and any(part in str(request) for part in NOT_EMBEDDED):
             continue
-        single = await _refusal(world.single.search(UID, request))
+        single = await _refusal(world.single.search(StoredUid(UID), request))
         cluster = await _refusal(search(world.cluster, UID, request))
         if single != cluster:
             wrong.append(f"{request}\n    {single}\n    {cluster}")

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
-from miroir_cli.errors import MiroirError, NodeRefusal
 from miroir_cli.search.facet_values import normalise
 from miroir_cli.search.multi import multi_search
-from tests.oracle.compare import BASED_ON_PATHS, CHANGING, SCORES
+from tests.oracle.compare import BASED_ON_PATHS, CHANGING, EQUAL_COUNTS, FEW_VALUES, SCORES, SPELLING, equally_near
 from tests.oracle.corpus import Kinds, make_query
-from tests.oracle.run import REFUSED, Tally
+from tests.oracle.run import Tally, answer_of
+from tests.oracle.vectors import NEAR, by_vector
 from tests.oracle.world import UID, World
 
 OTHER = "others"
 UIDS = (UID, UID, OTHER)
-SPELLING = "spelling of a facet value"
-EQUAL_COUNTS = "order of equal facet counts"
 MARKS = "which words are marked"
 _FACETS = ("facetDistribution", "facetsByIndex")
 _OF_QUERIES = ("limit", "offset", "page", "hitsPerPage", "facets", "distinct")
 
 
 def make_multi(rng: random.Random, kinds: Kinds) -> dict[str, Any]:
-    """A multi-search of up to four queries, two in three of them federated."""
+    """A multi-search of up to four queries, two in three of them federated. In one in four queries look at vectors."""
     queries = [{"indexUid": rng.choice(UIDS), **make_query(rng, kinds)} for _ in range(rng.choice([1, 2, 2, 3, 4]))]
+    if rng.random() < 0.25:
+        queries = [by_vector(rng, query) if rng.random() < 0.6 else query for query in queries]
+        if rng.random() < 0.2:
+            queries[-1]["retrieveVectors"] = True
     for query in queries:
         if rng.random() < 0.12:
             query["rankingScoreThreshold"] = rng.choice([0, 0.3, 0.7, 0.9, 0.99, 1])
@@ -59,55 +62,61 @@ def _federation(rng: random.Random, kinds: Kinds) -> dict[str, Any]:
         }
         if rng.random() < 0.5:
             federation["mergeFacets"] = rng.choice([{}, {"maxValuesPerFacet": 3}])
-    if kinds.distinct and "facetsByIndex" not in federation and rng.random() < 0.1:
+    if kinds.distinct and ("facetsByIndex" not in federation or rng.random() < 0.2) and rng.random() < 0.1:
         federation["distinct"] = rng.choice(["year", "color", "code"])
     return federation
 
 
 async def compare_multi(
-    world: World, tally: Tally, rng: random.Random, *, requests: int, kinds: Kinds, brief: bool = False
+    world: World,
+    tally: Tally,
+    rng: random.Random,
+    *,
+    requests: int,
+    kinds: Kinds,
+    brief: bool = False,
+    sorts_first: bool = False,
 ) -> None:
-    """Ask generated multi-searches of both; what differs goes into the tally."""
+    """Ask generated multi-searches of both; what differs goes into the tally. `sorts_first`: a ranking rule of an index
+    sorts by a field before one about relevancy."""
     for _ in range(requests):
         request = make_multi(rng, kinds)
-        single = await _single(world, request)
-        cluster = await _cluster(world, request)
-        tally.asked += 1
-        if isinstance(cluster, str) and "cannot be merged exactly" in cluster:
-            tally.named[f"{REFUSED}: {cluster.partition('nodes: ')[2][:60]}"] += 1
-            continue
-        if isinstance(single, str) or isinstance(cluster, str):
-            if _wording(single, brief=brief) != _wording(cluster, brief=brief):
-                tally.unnamed.append(f"{request}\n    {str(single)[:1500]}\n    {str(cluster)[:1500]}")
-            continue
-        wrong = _difference(request, single, cluster)
-        if wrong and (name := _known(request, wrong)):
-            tally.named[name] += 1
-        elif wrong:
-            tally.unnamed.append(f"{request}\n    {wrong}")
+        before = len(tally.unnamed)
+        single = await answer_of(world.single.read("multi-search", request))
+        cluster = await answer_of(multi_search(world.cluster, request))
+        tally.take(
+            request,
+            single,
+            cluster,
+            wrong_in=partial(_difference, request),
+            name_of=partial(_known, request, sorts_first),
+            worded=partial(_wording, brief=brief),
+        )
+        if len(tally.unnamed) > before and "hybrid" in str(request) and await _equally_near(world, request):
+            tally.unnamed.pop()
+            tally.named[NEAR] += 1
 
 
-async def _single(world: World, request: dict[str, Any]) -> Any:
-    try:
-        return await world.single.read("multi-search", request)
-    except NodeRefusal as refusal:
-        return f"{refusal.status} {refusal.node_code}: {refusal.message}"
+async def _equally_near(world: World, request: dict[str, Any]) -> bool:
+    """Whether the answers differ in nothing but the order of hits that are shown equally near."""
+    details = {"attributesToRetrieve": ["id"], "showRankingScore": True, "showRankingScoreDetails": True}
+    detailed = {**request, "queries": [{**query, **details} for query in request["queries"]]}
+    single = await answer_of(world.single.read("multi-search", detailed))
+    cluster = await answer_of(multi_search(world.cluster, detailed))
+    if isinstance(single, str) or isinstance(cluster, str):
+        return False
+    pairs = list(zip(single.get("results", [single]), cluster.get("results", [cluster]), strict=True))
+    apart = [(one, other) for one, other in pairs if _keys(one) != _keys(other)]
+    return bool(apart) and all(equally_near(one, other) for one, other in apart)
 
 
-async def _cluster(world: World, request: dict[str, Any]) -> Any:
-    try:
-        return await multi_search(world.cluster, request)
-    except NodeRefusal as refusal:
-        return f"{refusal.status} {refusal.node_code}: {refusal.message}"
-    except MiroirError as error:
-        return error.message
+def _keys(body: dict[str, Any]) -> list[Any]:
+    return [hit["id"] for hit in body["hits"]]
 
 
-def _wording(answer: Any, *, brief: bool) -> Any:
+def _wording(answer: str, *, brief: bool) -> str:
     """An error without which of several facets is named: a node names the one that it saw first. `brief`: without the
     reasons, which the embedded node leaves out."""
-    if not isinstance(answer, str):
-        return answer
     return (answer.partition(" are incompatible")[0] if brief else answer).partition("in facet `")[0]
 
 
@@ -144,6 +153,8 @@ def _hit(one: dict[str, Any], other: dict[str, Any]) -> str | None:
         return f"fields {list(one)} and {list(other)}"
     for name in one:
         if name not in (*SCORES, "_federation") and one[name] != other[name]:
+            if name == "_matchesPosition":
+                return MARKS
             if name == "_formatted" and _without_marks(one[name]) == _without_marks(other[name]):
                 return MARKS
             return f"{name}: {one[name]} and {other[name]}"
@@ -184,17 +195,19 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _known(request: dict[str, Any], wrong: str) -> str | None:
+def _known(request: dict[str, Any], sorts_first: bool, wrong: str) -> str | None:
     if any(query.get("matchingStrategy") == "frequency" for query in request["queries"]):
         return "frequency of words, counted by each node"
     if "scores:" in wrong:
         return "base of scores"
-    below = any("rankingScoreThreshold" in query and query.get("sort") for query in request["queries"])
+    below = any("rankingScoreThreshold" in query and (sorts_first or query.get("sort")) for query in request["queries"])
     if below and ("otalHits: " in wrong or "totalPages: " in wrong or "facet" in wrong):
         return "how many documents below a threshold were met"
     distinct = "distinct" in request.get("federation", {}) or any("distinct" in query for query in request["queries"])
     if distinct and ("otalHits: " in wrong or "totalPages: " in wrong):
         return "how many different documents were counted"
+    if "_formatted: " in wrong and any("attributesToCrop" in query for query in request["queries"]):
+        return MARKS  # texts are cropped around the marks
     return next((name for name in (SPELLING, EQUAL_COUNTS, MARKS) if wrong.endswith(name)), None)
 
 
@@ -211,16 +224,33 @@ def _known_facets(one: dict[str, dict[str, int]], other: dict[str, dict[str, int
     """The name of what makes facets different: which spelling of a value is shown, or which of equal counts."""
     if list(one) != list(other):
         return None
+    if any(name.rpartition(" ")[2] in FEW_VALUES and _moved(one[name], other[name]) for name in one):
+        return None
+    if all(sorted(one[name].items()) == sorted(other[name].items()) for name in one):
+        counts = [list(values.values()) for facets in (one, other) for values in facets.values()]
+        return EQUAL_COUNTS if counts[: len(one)] == counts[len(one) :] else None
     if all(_folded(one[name]) == _folded(other[name]) for name in one):
         return SPELLING
     if all(one[name] == other[name] or _agree(one[name], other[name]) for name in one):
-        return SPELLING
+        return SPELLING if any(_spelled_apart(one[name], other[name]) for name in one) else EQUAL_COUNTS
     same_counts = all(list(one[name].values()) == list(other[name].values()) for name in one)
     return EQUAL_COUNTS if same_counts else None
 
 
+def _moved(one: dict[str, int], other: dict[str, int]) -> bool:
+    """Whether the same values stand in another order."""
+    return sorted(one) == sorted(other) and list(one) != list(other)
+
+
+def _spelled_apart(one: dict[str, int], other: dict[str, int]) -> bool:
+    """Whether a value is spelled in another way in one of them."""
+    spelled = {normalise(value): value for value in one}
+    return any(spelled.get(normalise(value), value) != value for value in other)
+
+
 def _agree(one: dict[str, int], other: dict[str, int]) -> bool:
-    """Whether two cuts of merged facets can come from the same values in two spellings, by which they are sorted."""
+    """Whether two cuts of merged facets can come from the same values: in two spellings, by which they are sorted, or
+    others of equal counts of each index."""
     common = [value for value in one if value in other]
     return len(one) == len(other) and common != list(one) and all(one[value] == other[value] for value in common)
 

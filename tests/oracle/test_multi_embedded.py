@@ -11,6 +11,7 @@ from tests.oracle.corpus import make_documents
 from tests.oracle.multi import OTHER, compare_multi
 from tests.oracle.run import Tally
 from tests.oracle.test_embedded import EMBEDDED, KINDS
+from tests.oracle.vectors import EMBEDDERS, with_vectors
 from tests.oracle.world import UID, embedded_nodes, fill, two_sides
 
 
@@ -25,8 +26,10 @@ async def test_a_cluster_answers_multi_searches_as_one_node(
     tally = Tally()
     with embedded_nodes(tmp_path, nodes + 1) as urls:
         async with two_sides(tmp_path / "cluster", urls, replicas=replicas) as both:
-            await fill(both, UID, documents=make_documents(rng, 200), settings=EMBEDDED[first], plain=True)
-            await fill(both, OTHER, documents=make_documents(rng, 80), settings=EMBEDDED[second], plain=True)
+            for uid, name, count in ((UID, first, 200), (OTHER, second, 80)):
+                documents = with_vectors(rng, make_documents(rng, count))
+                wanted = {**EMBEDDED[name], "embedders": EMBEDDERS}
+                await fill(both, uid, documents=documents, settings=wanted, plain=True)
             await compare_multi(both, tally, rng, requests=50, kinds=KINDS, brief=True)
     assert not tally.unnamed, str(tally)
     assert tally.asked - sum(tally.named.values()) > 30

@@ -23,6 +23,5 @@ async def test_a_cluster_answers_as_one_node(tmp_path: Path, settings: str, node
         async with world(tmp_path / "cluster", urls, documents=documents, settings=chosen) as both:
             await compare_searches(both, tally, rng, queries=60, settings=chosen)
             await compare_fetches(both, tally, rng, queries=40, settings=chosen, count=len(documents))
-            if "distinctAttribute" not in chosen:
-                await compare_facet_searches(both, tally, rng, queries=40, settings=chosen)
+            await compare_facet_searches(both, tally, rng, queries=40, settings=chosen)
     assert not tally.unnamed, str(tally)

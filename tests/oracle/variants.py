@@ -11,39 +11,46 @@ from typing import Any
 
 from tests.oracle.corpus import WORDS
 
-BRANDS = ("acme", "Acme", "ACME ", "Borealis", "cumulus", "Delta Works", "Écho", "écho", "12", "7", "007")
+BRANDS = ("acme", "Borealis", "cumulus", "Delta Works", "Écho", "12", "7", "007")
 LABELS = tuple(WORDS[:14])
-SIZES = (1, 2, 3, 4.5, 10, 12, 100, "S", "m", "M", "XL", "xl ")
+SIZES = (1, 2, 3, 4.5, 10, 12, 100, "S", "m", "XL")
+SPELLINGS = {"acme": ("acme", "Acme", "ACME "), "Écho": ("Écho", "écho"), "m": ("m", "M"), "XL": ("XL", "xl ")}
 FIELDS = ("sku", "brand", "labels", "size", "price", "stock", "maker", "code")
 
 
-def make_variants(rng: random.Random, count: int) -> list[dict[str, Any]]:
-    return [_variant(rng, key, count) for key in range(1, count + 1)]
+def make_variants(rng: random.Random, count: int, *, mixed: bool = True) -> list[dict[str, Any]]:
+    """`mixed`: values are spelled now one way, now another."""
+    return [_variant(rng, key, count, mixed) for key in range(1, count + 1)]
 
 
-def _variant(rng: random.Random, key: int, count: int) -> dict[str, Any]:
+def _variant(rng: random.Random, key: int, count: int, mixed: bool) -> dict[str, Any]:
     document: dict[str, Any] = {"id": key, "title": " ".join(rng.choice(WORDS[:30]) for _ in range(rng.randint(1, 4)))}
     if rng.random() < 0.9:
-        document["sku"] = _spelled(rng, f"sku {rng.randint(1, count // 5)}")
+        sku = f"sku {rng.randint(1, count // 5)}"
+        document["sku"] = rng.choice([sku, sku, sku.upper(), f" {sku}"]) if mixed else sku
     if rng.random() < 0.9:
-        document["brand"] = rng.choice(BRANDS)
+        document["brand"] = _spelled(rng, rng.choice(BRANDS), mixed)
     if rng.random() < 0.8:
         document["labels"] = rng.sample(LABELS, rng.choice([0, 1, 1, 2, 3]))
     if rng.random() < 0.8:
-        document["size"] = rng.choice([rng.choice(SIZES), rng.choice(SIZES), None, "", True, [2, "S"]])
+        size = _spelled(rng, rng.choice(SIZES), mixed)
+        document["size"] = rng.choice([size, size, None, "", True, [2, "S"]])
     if rng.random() < 0.9:
         document["price"] = rng.choice([rng.randint(1, 400), round(rng.uniform(0, 40), 2)])
     if rng.random() < 0.9:
         document["stock"] = rng.randint(0, 12)
     if rng.random() < 0.6:
-        document["maker"] = {"name": rng.choice(BRANDS), "plants": [{"town": rng.choice(LABELS)} for _ in range(2)]}
+        document["maker"] = {
+            "name": _spelled(rng, rng.choice(BRANDS), mixed),
+            "plants": [{"town": rng.choice(LABELS)} for _ in range(2)],
+        }
     if rng.random() < 0.5:
         document["code"] = rng.choice(['a"b', "a'b", "a\\b", "b\\", 'c\\"', "x y", "NOT", f"{key % 9}"])
     return document
 
 
-def _spelled(rng: random.Random, text: str) -> str:
-    return rng.choice([text, text, text.upper(), f" {text}"])
+def _spelled(rng: random.Random, value: Any, mixed: bool) -> Any:
+    return rng.choice(SPELLINGS.get(value, (value,))) if mixed else value
 
 
 EVERY = [*FIELDS, "id"]
@@ -111,7 +118,7 @@ def _pages(rng: random.Random) -> dict[str, int]:
 def _condition(rng: random.Random) -> str:
     return rng.choice(
         [
-            f'brand = "{rng.choice(BRANDS)}"',
+            f'brand = "{_spelled(rng, rng.choice(BRANDS), True)}"',
             f"price < {rng.randint(2, 400)}",
             f"stock {rng.randint(0, 4)} TO {rng.randint(4, 12)}",
             f"labels IN [{', '.join(rng.sample(LABELS, 3))}]",

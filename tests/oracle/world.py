@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,13 +19,15 @@ from typing import Any
 import msgspec
 
 from miroir_cli.cluster import Cluster, TransportFactory, open_cluster
+from miroir_cli.dev.engine.ports import free_port
 from miroir_cli.dev.engine.testing import running_engine
 from miroir_cli.dev.engines import EXACT_NEIGHBOURS, INDEXING_MEMORY
 from miroir_cli.documents.route import shard_of
 from miroir_cli.indexes.catalog import create_index, plan_index
-from miroir_cli.model import SHARD_FIELD, Json, Node, NodeName, spell_shard
+from miroir_cli.model import SHARD_FIELD, Json, Node, NodeName, StoredUid, spell_shard
 from miroir_cli.node.answers import Accepted
 from miroir_cli.node.client import NodeClient
+from miroir_cli.node.features import Features
 from miroir_cli.topology.file import Topology, load_topology
 
 UID = "corpus"
@@ -50,7 +51,7 @@ def real_nodes(binary: str, count: int, **environ: str) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="miroir-oracle-") as folder, ExitStack() as stack:
         urls = []
         for number in range(count):
-            port = _free_port()
+            port = free_port()
             process = subprocess.Popen(
                 [binary, "--http-addr", f"127.0.0.1:{port}", "--no-analytics",
                  "--max-indexing-memory", INDEXING_MEMORY, "--db-path", f"{folder}/{number}/data",
@@ -65,12 +66,6 @@ def real_nodes(binary: str, count: int, **environ: str) -> Iterator[list[str]]:
         for url in urls:
             _wait_until_it_answers(url)
         yield urls
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -97,6 +92,10 @@ class World:
 
     cluster: Cluster
     single: NodeClient
+
+
+NEVER_CUT_OFF = 600_000
+"""A busy machine must not make Meilisearch answer with what it has found within its usual 1.5 s. Milliseconds."""
 
 
 @asynccontextmanager
@@ -135,6 +134,8 @@ async def two_sides(
     async with open_cluster(
         _topology(folder, urls[1:], shards, replicas, groups), transport=transport, lean_reads=lean_reads
     ) as cluster:
+        cluster.features = Features()
+        await cluster.fleet.each(cluster.features.learn)
         alone = Node(name=NodeName("single"), url=urls[0])
         single = NodeClient(alone, transport=transport(alone) if transport else None, lean=lean_reads)
         try:
@@ -160,10 +161,11 @@ async def fill(
     order of their keys. `shuffled`: every node of the cluster gets its documents in an order of its own.
     """
     cluster, single = world.cluster, world.single
+    settings = {"searchCutoffMs": NEVER_CUT_OFF, **settings}
     index = await create_index(
         cluster, await plan_index(cluster, uid, primary_key="id", settings=settings, tie_break=tie_break)
     )
-    rules = None if plain else (await cluster.fleet[index.nodes()[0]].settings(uid))["rankingRules"]
+    rules = None if plain else (await cluster.fleet[index.nodes()[0]].settings(StoredUid(uid)))["rankingRules"]
     await _create_single(single, uid, settings, rules)
     ordered = sorted(documents, key=lambda document: document["id"]) if plain else documents
     async with asyncio.TaskGroup() as group:
@@ -172,6 +174,15 @@ async def fill(
             if shuffled:
                 random.Random(name).shuffle(held)
             group.create_task(_add(cluster.fleet[name], uid, held))
+
+
+async def refill(url: str, uid: str, *, documents: Sequence[Json], settings: Json, at_once: int) -> NodeClient:
+    """Fill one more node with the documents, so many at a time. The caller closes it."""
+    client = NodeClient(Node(name=NodeName("another"), url=url))
+    await _create_single(client, uid, settings, None)
+    for first in range(0, len(documents), at_once):
+        await _add(client, uid, documents[first : first + at_once])
+    return client
 
 
 def _topology(folder: Path, urls: Sequence[str], shards: int, replicas: int, groups: int) -> Topology:

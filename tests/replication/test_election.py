@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import pytest
 
 from miroir_cli.errors import ForeignNode, NotFound
-from miroir_cli.model import Index, IndexMap, IndexUid, NodeName, Replica, ReplicaState, ShardId
+from miroir_cli.model import Index, IndexMap, IndexUid, NodeName, Replica, ReplicaState, ShardId, StoredUid
 from miroir_cli.replication.copies import (
     Copy,
     Holding,
@@ -29,10 +29,11 @@ from miroir_cli.replication.election import (
     missing_nodes,
     reason_to_rebuild,
 )
-from miroir_cli.store.records import ClusterRecord, Found
+from miroir_cli.store.records import ClusterRecord, Found, Newest
 
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
 BOOKS = IndexUid("books")
+STORED = StoredUid("books")
 SERVING, STALE, LOST = ReplicaState.SERVING, ReplicaState.STALE, ReplicaState.LOST
 JOINING, LEAVING = ReplicaState.JOINING, ReplicaState.LEAVING
 RECORD = ClusterRecord(name="test", id="f00", epoch=7)
@@ -53,11 +54,11 @@ def books(states: States, *, epoch: int, incarnation: int = 1) -> Copy:
         for node, state in nodes.items()
     )
     map = IndexMap(epoch=epoch, index=index, replicas=replicas)
-    return Copy(uid=BOOKS, incarnation=incarnation, epoch=epoch, map=map)
+    return Copy(uid=BOOKS, stored_as=STORED, incarnation=incarnation, epoch=epoch, map=map)
 
 
 def gone(*, epoch: int, incarnation: int = 1) -> Copy:
-    return Copy(uid=BOOKS, incarnation=incarnation, epoch=epoch, map=None)
+    return Copy(uid=BOOKS, stored_as=STORED, incarnation=incarnation, epoch=epoch, map=None)
 
 
 def node(
@@ -76,8 +77,8 @@ def node(
         top_task=50,
         marker=marker,
         copies=copies,
-        indexes=frozenset(indexes),
-        traces={("books", 1): writes} if writes else {},
+        indexes=frozenset(map(StoredUid, indexes)),
+        traces={(STORED, 1): writes} if writes else {},
     )
 
 
@@ -226,7 +227,11 @@ def test_no_marker_at_all_is_no_cluster() -> None:
 
 
 def known(epoch: int, *, id: str = "f00", blank: bool = False, n: int = 4) -> Found:
-    return Found(cluster=ClusterRecord(name="test", id=id, epoch=epoch), blank=blank, newest={"books": (1, n)})
+    return Found(
+        cluster=ClusterRecord(name="test", id=id, epoch=epoch),
+        blank=blank,
+        newest=(Newest(uid=BOOKS, stored_as=STORED, incarnation=1, n=n),),
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from miroir_cli.cluster import Cluster, Patience
 from miroir_cli.errors import MiroirError, ShardUnavailable, WriteUnknown
@@ -26,11 +26,14 @@ from miroir_cli.node.fleet import Fleet
 from miroir_cli.replication.settle import Settled, settle
 from miroir_cli.replication.write import Written, write
 from miroir_cli.store.locks import Locks
+from miroir_cli.store.protocol import Store
 from miroir_cli.store.records import Member
+from miroir_cli.store.redis.store import RedisStore
 from miroir_cli.store.sqlite.store import SqliteStore
 from miroir_cli.topology.file import Topology
 from tests.faults.world import Ledger, addition, keys_of_every_shard, note, shard_of
 from tests.replication.simulated import Delivery, Killed, SimulatedNode
+from tests.store.redis_server import RedisServer, running_redis
 
 NAMES = [NodeName("n1"), NodeName("n2"), NodeName("n3")]
 PLACEMENTS = {
@@ -56,14 +59,14 @@ class Histories(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="miroir-history-"))
         self.loop = asyncio.new_event_loop()
         self.nodes = [SimulatedNode(name) for name in NAMES]
-        self.store = SqliteStore.open(self.folder / "state.db")
+        self.store: Store = self.run(self.open_store())
         self.clusters = [self._process() for _ in range(2)]
         self.ledger = Ledger()
         self.sent: dict[int, tuple[dict[str, int], Written]] = {}
         self.value = 0
 
     def _process(self) -> Cluster:
-        topology = SimpleNamespace(cluster=SimpleNamespace(min_in_sync=1, name="simulated"))
+        topology = SimpleNamespace(cluster=SimpleNamespace(min_in_sync=1, name="simulated"), state_called="the store")
         return Cluster(
             topology=cast("Topology", topology),
             store=self.store,
@@ -74,6 +77,10 @@ class Histories(RuleBasedStateMachine):
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
+
+    async def open_store(self) -> Store:
+        """An empty one."""
+        return SqliteStore.open(self.folder / "state.db")
 
     @initialize(replicas=st.sampled_from([1, 2, 2, 3]))
     def create(self, replicas: int) -> None:
@@ -214,10 +221,29 @@ def _is_killed(error: BaseException) -> bool:
     return isinstance(error, Killed) and not isinstance(error, MiroirError)
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(
+class HistoriesInRedis(Histories):
+    """The same with the state in Redis."""
+
+    server: RedisServer
+
+    async def open_store(self) -> Store:
+        store = await RedisStore.open(self.server.url)
+        await store.access.ask("FLUSHALL")
+        return store
+
+
+HOW_MANY = settings(
     max_examples=100,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+
+TestHistories = Histories.TestCase
+TestHistories.settings = HOW_MANY
+
+
+def test_histories_in_redis(tmp_path: Path) -> None:
+    with running_redis(tmp_path) as server:
+        machine = type("HistoriesInRedis", (HistoriesInRedis,), {"server": server})
+        run_state_machine_as_test(machine, settings=settings(HOW_MANY, max_examples=30))

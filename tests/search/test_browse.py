@@ -11,6 +11,7 @@ import pytest
 
 from miroir_cli.cluster import Cluster
 from miroir_cli.errors import NodeRefusal, ReservedField
+from miroir_cli.model import StoredUid
 from miroir_cli.search.browse import browse, key_order
 from tests.oracle.world import UID, World, embedded_nodes, world
 
@@ -40,7 +41,9 @@ async def test_documents_come_in_the_order_of_their_keys_with_fields_that_are_no
             "total": 60,
         }
         assert await ids(made.cluster, limit=1000, filter="pages = 2") == list(range(2, 60, 5))
-        assert await ids(made.cluster, limit=2000) == list(range(60))
+        for limit in (2000, 2**31, 2**64 - 1):
+            assert await ids(made.cluster, limit=limit) == list(range(60))
+            assert len(await ids(made.cluster, limit=limit, sort=["pages:desc"])) == 60
         assert await ids(made.cluster, ids=[41, "3", 99, 3]) == [3, 41]
 
 
@@ -63,7 +66,7 @@ async def test_places_are_sorted_by_distance(tmp_path: Path) -> None:
     documents = [{"id": key, "_geo": {"lat": 48 + (key * 7 % 10) / 100, "lng": 2}} for key in range(10)]
     async with nodes(tmp_path, documents, sortableAttributes=["_geo"]) as made:
         request = {"sort": ["_geoPoint(48, 2):asc"], "limit": 10}
-        expected = await made.single.fetch_documents(UID, request)
+        expected = await made.single.fetch_documents(StoredUid(UID), request)
         assert await browse(made.cluster, UID, request) == expected
         assert [document["id"] for document in expected["results"]] == [0, 3, 6, 9, 2, 5, 8, 1, 4, 7]
 
@@ -88,7 +91,7 @@ async def test_refusals_are_in_a_nodes_own_words(tmp_path: Path) -> None:
             with pytest.raises(NodeRefusal) as caught:
                 await browse(made.cluster, UID, request)
             with pytest.raises(NodeRefusal) as expected:
-                await made.single.fetch_documents(UID, request)
+                await made.single.fetch_documents(StoredUid(UID), request)
             assert (caught.value.message, caught.value.node_code) == (expected.value.message, expected.value.node_code)
         with pytest.raises(ReservedField):
             await browse(made.cluster, UID, {"fields": ["_miroir_shard"]})

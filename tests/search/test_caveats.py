@@ -45,8 +45,13 @@ def test_a_plain_search_has_none() -> None:
             "`estimatedTotalHits` with a `distinctAttribute` that is not filterable",
         ),
         (
-            {"rankingScoreThreshold": 0.5, "sort": ["year:asc"]},
+            {"q": "sea", "rankingScoreThreshold": 0.5, "sort": ["year:asc"]},
             {},
+            "`estimatedTotalHits` and facets with `rankingScoreThreshold` and a sort before a relevancy rule",
+        ),
+        (
+            {"q": "sea", "rankingScoreThreshold": 0.5},
+            {"rankingRules": ["words", "price:desc", "typo"]},
             "`estimatedTotalHits` and facets with `rankingScoreThreshold` and a sort before a relevancy rule",
         ),
         (
@@ -56,6 +61,11 @@ def test_a_plain_search_has_none() -> None:
         ),
         (
             {"q": "sea", "hybrid": {"embedder": "own"}, "rankingScoreThreshold": 0.2},
+            {},
+            "`estimatedTotalHits` of a hybrid search with `rankingScoreThreshold`",
+        ),
+        (
+            {"q": "sea", "hybrid": {"embedder": "own"}, "rankingScoreThreshold": 0.2, "distinct": "color", "page": 1},
             {},
             "`estimatedTotalHits` of a hybrid search with `rankingScoreThreshold`",
         ),

@@ -95,3 +95,23 @@ def test_the_longer_list_is_held_against_the_next() -> None:
 def test_a_sort_that_cannot_be_read_is_left_to_a_node() -> None:
     assert rules_of({"sort": ["price"]}, DEFAULT, position=0, uid="f") is None
     assert rules_of({"sort": ["_geoPoint(x):asc"]}, DEFAULT, position=0, uid="f") is None
+
+
+NEAR: dict[str, Any] = {"vector": [1, 0], "hybrid": {"embedder": "e", "semanticRatio": 1}}
+
+
+def test_nearness_takes_the_place_of_the_first_rule_about_relevancy() -> None:
+    """The default rules have a sort between those about relevancy: what is behind it has no effect then."""
+    near = rules(**NEAR, sort=["price:asc"])
+    assert [rule.kind for rule in near.compared] == ["relevancy", "ascending sort"]
+    assert near.notes[0] == (
+        "    1. Removed relevancy rule `typo` at position #1 in ranking rules because the query is a vector search and "
+        "`vector` was already inserted at position #0 in ranking rules"
+    )
+    assert near.notes[-1].startswith("    4. Truncated relevancy rule `wordPosition` at position #5 in ranking rules")
+    assert incompatible(near, rules(q="x", sort=["price:asc"])) is None
+
+
+def test_a_hybrid_query_is_compared_as_one_with_words() -> None:
+    hybrid = {**NEAR, "hybrid": {"embedder": "e"}}
+    assert rules(**hybrid, q="x").compared == rules(q="x").compared

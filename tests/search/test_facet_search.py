@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from miroir_cli.errors import NodeRefusal, ReservedField, UsageError
+from miroir_cli.model import StoredUid
 from miroir_cli.search.facet_search import facet_search, merge_hits
 from tests.oracle.world import UID, embedded_nodes, world
 
@@ -75,10 +76,49 @@ async def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
         ) as made:
             with pytest.raises(ReservedField):
                 await facet_search(made.cluster, UID, {"facetName": "_miroir_shard"})
-            with pytest.raises(UsageError, match="distinctAttribute"):
-                await facet_search(made.cluster, UID, {"facetName": "genre"})
             with pytest.raises(NodeRefusal, match="facetName"):
                 await facet_search(made.cluster, UID, {"facetQuery": "a"})
+
+
+VARIED = [{"id": n, "sku": f"s{n % 4}", "genre": [f"genre {n % 30}", n % 5], "title": TITLES[n % 2]} for n in range(90)]
+"""Of each sku there are many genres, which a node leaves out for that of its first document."""
+
+
+async def test_with_a_distinct_attribute_one_document_of_each_value_counts(tmp_path: Path) -> None:
+    settings = {"filterableAttributes": ["genre", "sku"], "distinctAttribute": "sku"}
+    requests: list[dict[str, Any]] = [
+        {"facetName": "genre"},
+        {"facetName": "genre", "facetQuery": "genre 2"},
+        {"facetName": "genre", "facetQuery": "gnere"},
+        {"facetName": "genre", "facetQuery": "genre", "q": "trees", "filter": "sku != s1"},
+        {"facetName": "genre", "facetQuery": "", "exhaustiveFacetCount": True},
+        {"facetName": "genre", "facetQuery": "x"},
+        {"facetName": "genre", "q": "sea", "rankingScoreThreshold": 0.99},
+        {"facetName": "sku", "facetQuery": "S"},
+    ]
+    with embedded_nodes(tmp_path, 4) as urls:
+        async with world(tmp_path / "home", urls, documents=VARIED, settings=settings) as made:
+            for request in requests:
+                found, expected = (
+                    await facet_search(made.cluster, UID, request),
+                    await made.single.facet_search(StoredUid(UID), request),
+                )
+                assert {**found, "processingTimeMs": 0} == {**expected, "processingTimeMs": 0}, request
+
+
+async def test_values_of_which_a_node_shows_one_at_a_time_are_not_searched_among(tmp_path: Path) -> None:
+    """The whole has twenty hits of other skus, so that all of the last one count. No node has."""
+    documents = [{"id": n, "sku": f"s{n}", "genre": "first"} for n in range(20)]
+    documents += [{"id": n, "sku": "last", "genre": f"genre {n}"} for n in range(20, 220)]
+    settings = {
+        "filterableAttributes": ["genre", "sku"], "distinctAttribute": "sku", "faceting": {"maxValuesPerFacet": 300}
+    }  # fmt: skip
+    with embedded_nodes(tmp_path, 4) as urls:
+        async with world(tmp_path / "home", urls, documents=documents, settings=settings) as made:
+            found = await facet_search(made.cluster, UID, {"facetName": "genre"})
+            assert len(found["facetHits"]) == 201
+            with pytest.raises(UsageError, match="too many values of `genre`"):
+                await facet_search(made.cluster, UID, {"facetName": "genre", "facetQuery": "g"})
 
 
 async def test_refusals_are_in_a_nodes_own_words(tmp_path: Path) -> None:
@@ -88,7 +128,7 @@ async def test_refusals_are_in_a_nodes_own_words(tmp_path: Path) -> None:
                 with pytest.raises(NodeRefusal) as caught:
                     await facet_search(made.cluster, UID, request)
                 with pytest.raises(NodeRefusal) as expected:
-                    await made.single.facet_search(UID, request)
+                    await made.single.facet_search(StoredUid(UID), request)
                 assert (caught.value.message, caught.value.node_code) == (
                     expected.value.message,
                     expected.value.node_code,

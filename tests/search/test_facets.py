@@ -167,3 +167,11 @@ def test_numbers_are_within_the_bounds_of_the_statistics() -> None:
         {"3": 1, "10": 1},
         {"10.5": 1, "11": 1},
     )
+
+
+@pytest.mark.parametrize("other", [" red", "RED ", "\tRed", "red\x1f", "red\n", "Red"])
+@pytest.mark.parametrize("beside", [{"A\nB": 1}, {"été": 1}, {"blue sky": 1}, {"Blue Sky": 1}, {}])
+def test_spellings_are_one_value_whatever_stands_beside_them(other: str, beside: dict[str, int]) -> None:
+    """Values are looked at all at once where they can be."""
+    found = merged(answer({"red": 2, **beside}), answer({**beside, other: 3}), rules=COUNT)
+    assert found == [("red", 5), *((name, 2) for name in beside)]

@@ -18,6 +18,7 @@ from miroir_cli.model import (
     ShardId,
     group_of,
 )
+from miroir_cli.node.watch import NodeWatch
 from miroir_cli.search.gather import Gathered, gather
 from miroir_cli.search.plan import Planner
 
@@ -168,3 +169,120 @@ async def test_a_query_that_is_given_up_cancels_its_calls_and_asks_nobody_else()
 async def test_nobody_to_ask_is_an_answer_at_once() -> None:
     found = await gather(planner({"a": [0]}, 2), Nodes(), rotation=0, failures={NodeName("a"): down("a")})
     assert (found.answers, found.missing) == ((), (0, 1))
+
+
+def learnt(answers: Mapping[str, float], **options: bool) -> NodeWatch:
+    """A watch that knows how many seconds these nodes take."""
+    clock = [0.0]
+    watch = NodeWatch(clock=lambda: clock[0], **options)
+    for node, seconds in answers.items():
+        for _ in range(32):
+            since = watch.asked(NodeName(node))
+            clock[0] += seconds
+            watch.answered(NodeName(node), since)
+    return watch
+
+
+TWO_OF_THREE = {"a": [0, 1], "b": [0], "c": [1]}
+THREE_AND_SPARES = {"a": [0], "b": [1], "c": [2], "x": [0], "y": [1], "z": [2]}
+
+
+async def test_a_fast_node_is_asked_whoevers_turn_it_is() -> None:
+    nodes = Nodes()
+    watch = learnt({"a": 0.5, "b": 0.001})
+    for rotation in range(4):
+        await gather(planner({"a": [0], "b": [0]}, 1), nodes, rotation=rotation, watch=watch)
+    assert {node for node, _ in nodes.asked} == {"b"}
+
+
+async def test_without_a_choice_by_speed_nodes_take_turns() -> None:
+    nodes = Nodes()
+    watch = learnt({"a": 0.5, "b": 0.001}, adaptive=False)
+    for rotation in range(4):
+        await gather(planner({"a": [0], "b": [0]}, 1), nodes, rotation=rotation, watch=watch)
+    assert [node for node, _ in nodes.asked] == ["a", "b", "a", "b"]
+
+
+async def test_a_node_that_fails_often_is_not_asked_before_others() -> None:
+    nodes = Nodes(a=down("a"))
+    watch = NodeWatch()
+    for rotation in range(12):
+        await gather(planner({"a": [0], "b": [0]}, 1), nodes, rotation=rotation, watch=watch)
+    assert sum(node == "a" for node, _ in nodes.asked) <= 3
+
+
+async def test_a_node_that_fails_often_is_asked_for_what_nobody_else_has() -> None:
+    watch = NodeWatch()
+    for _ in range(3):
+        watch.failed(NodeName("a"), watch.asked(NodeName("a")))
+    found = await gather(planner({"a": [0, 1], "b": [0]}, 2), Nodes(), rotation=0, watch=watch)
+    assert found.missing == ()
+    assert "a" in answered(found)
+
+
+async def test_a_node_is_late_by_its_own_measure() -> None:
+    nodes = Nodes(a=0.5)
+    watch = learnt({"a": 0.001})
+    begin = asyncio.get_running_loop().time()
+    found = await gather(planner(TWO_OF_THREE, 2), nodes, rotation=0, watch=watch)
+    assert answered(found) == {"b": (0,), "c": (1,)}
+    assert nodes.cancelled == ["a"]
+    assert asyncio.get_running_loop().time() - begin < 0.4
+
+
+async def test_two_late_nodes_of_a_query_have_competitors_and_no_more() -> None:
+    nodes = Nodes(a=0.3, b=0.3, c=0.3)
+    quick, slow = dict.fromkeys("abc", 0.001), dict.fromkeys("xyz", 0.9)
+    found = await gather(planner(THREE_AND_SPARES, 3), nodes, rotation=0, watch=learnt({**quick, **slow}))
+    assert [node for node, _ in nodes.asked[:3]] == ["a", "b", "c"]
+    assert len(nodes.asked) == 5
+    assert len(found.answers) == 3
+
+
+async def test_without_hedging_a_late_node_is_waited_for() -> None:
+    nodes = Nodes(a=0.2)
+    watch = learnt({"a": 0.001}, hedging=False)
+    found = await gather(planner(TWO_OF_THREE, 2), nodes, rotation=0, watch=watch)
+    assert answered(found) == {"a": (0, 1)}
+    assert [node for node, _ in nodes.asked] == ["a"]
+
+
+async def test_questions_that_are_over_leave_nobody_outstanding() -> None:
+    watch = learnt({"a": 0.001})
+    nodes = Nodes(a=5.0)
+    await gather(planner(TWO_OF_THREE, 2), nodes, rotation=0, watch=watch)
+    task = asyncio.create_task(gather(planner({"a": [0]}, 1), nodes, rotation=0, watch=watch))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.wait([task])
+    assert watch._nodes[NodeName("a")].outstanding == 0
+
+
+@pytest.mark.parametrize("watch", [None, NodeWatch(hedging=False)])
+async def test_a_node_whose_time_is_over_is_replaced(watch: NodeWatch | None) -> None:
+    nodes = Nodes(a=5.0, b=0.05)
+    begin = asyncio.get_running_loop().time()
+    found = await gather(
+        planner({"a": [0], "b": [0]}, 1), nodes, rotation=0, late_after=0.02, timeout=0.04, watch=watch
+    )
+    if watch is None:  # b is asked once a is late, and then has no more time than a had
+        assert (answered(found), found.missing) == ({}, (0,))
+        assert sorted(found.failures) == ["a", "b"]
+    assert "did not answer within 0.04 s" in found.failures[NodeName("a")].message
+    assert nodes.cancelled[0] == "a"
+    assert asyncio.get_running_loop().time() - begin < 1
+
+
+async def test_a_node_whose_time_is_over_leaves_the_answer_to_its_competitor() -> None:
+    nodes = Nodes(a=5.0, b=0.1)
+    found = await gather(planner({"a": [0], "b": [0]}, 1), nodes, rotation=0, late_after=0.03, timeout=0.12)
+    assert answered(found) == {"b": (0,)}
+    assert nodes.cancelled == ["a"]
+
+
+async def test_a_query_given_up_when_a_nodes_time_is_over_ends() -> None:
+    nodes = Nodes(a=5.0)
+    task = asyncio.create_task(gather(planner({"a": [0]}, 1), nodes, rotation=0, timeout=0.02))
+    asyncio.get_running_loop().call_later(0.02, task.cancel)
+    done, _ = await asyncio.wait([task], timeout=1)
+    assert done

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from miroir_cli.model import StoredUid
 from miroir_cli.search.hidden import hidden_rules, reveal, sort_rules
 from miroir_cli.search.multi import multi_search
 from miroir_cli.search.scatter import search
@@ -100,7 +101,7 @@ async def compare(folder: Path, urls: list[str]) -> None:
     async with two_sides(folder, urls) as both:
         await fill(both, UID, documents=documents(random.Random(7)), settings=SETTINGS, plain=True)
         for request in REQUESTS:
-            single = await both.single.search(UID, request)
+            single = await both.single.search(StoredUid(UID), request)
             assert (await search(both.cluster, UID, request))["hits"] == single["hits"], request
         queries = [{"indexUid": UID, "q": q, "sort": ["maker.rank:desc", "maker.name:asc"]} for q in ("sea", "view")]
         body = {"queries": queries, "federation": {"limit": 60}}

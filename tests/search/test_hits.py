@@ -26,7 +26,8 @@ def test_fields_asked_for_are_shown_in_their_order() -> None:
     assert columns_of(HITS, primary_key="id", attributes=["year", "none", "title"]) == ["year", "title", "_geoDistance"]
 
 
-def test_matches_are_marked_and_control_characters_vanish() -> None:
+def test_matches_are_marked_and_control_characters_vanish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     text = marked(f"a {MATCH_BEGINS}ri\x1bver{MATCH_ENDS}\nbank")
     assert text.plain == "a river bank"
     assert [(span.start, span.end) for span in text.spans] == [(2, 7)]

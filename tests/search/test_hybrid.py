@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from miroir_cli.model import Index, IndexUid
-from miroir_cli.search.hybrid import good_enough, groups, merge_rankings, unmergeable
+from miroir_cli.search.hybrid import first_of_both, good_enough, groups, merge_rankings, unmergeable
 from miroir_cli.search.merge import Ranking
 from miroir_cli.search.request import Prepared, prepare
 from miroir_cli.search.rules import searchable
@@ -94,6 +94,19 @@ def test_the_better_of_the_next_hits_comes_first_each_document_once() -> None:
     assert merged(vectors, words, ratio=0.9) == [(1, "v"), (2, "v"), (3, "v"), (4, "w")]
 
 
+def test_a_document_that_shares_a_value_with_a_better_one_falls_away() -> None:
+    vectors = [by_vector(1, 0.9), by_vector(2, 0.6), by_vector(3, 0.2)]
+    words = [by_words(4, 0.8), by_words(2, 0.5)]
+    values = {(0, 1): {"a"}, (0, 4): {"a", "b"}, (0, 2): {"b"}, (0, 3): {"b", "c"}}
+    found = first_of_both(vectors, words, prepared(limit=9), ratio=0.5, searchable=None, values=values)
+    assert [hit["id"] for hit in found] == [1, 2]
+    assert [hit["id"] for hit in first_of_both(vectors, words, prepared(limit=3), ratio=0.5, searchable=None)] == [
+        1,
+        4,
+        2,
+    ]
+
+
 def test_equal_hits_come_by_their_vectors() -> None:
     assert merged([by_vector(1, 0.5)], [by_words(2, 0.5), by_words(1, 0.5)]) == [(1, "v"), (2, "w")]
 
@@ -141,6 +154,5 @@ def test_searchable_attributes_are_counted_unless_all_are() -> None:
 
 
 def test_what_cannot_be_merged_has_a_reason() -> None:
-    assert unmergeable(prepared(), {}) is None
-    assert "distinct" in str(unmergeable(prepared(distinct="n"), {}))
-    assert "relevancy" in str(unmergeable(prepared(), {"rankingRules": ["sort", "n:asc"]}))
+    assert unmergeable({}) is None
+    assert "relevancy" in str(unmergeable({"rankingRules": ["sort", "n:asc"]}))

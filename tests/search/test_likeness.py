@@ -5,8 +5,16 @@ from typing import Any
 import pytest
 
 from miroir_cli.errors import UsageError
-from miroir_cli.model import Index, IndexUid, NodeName, ShardId
-from miroir_cli.search.likeness import Likeness, assemble_similar, check_settings, likeness_of, search_by, vector_of
+from miroir_cli.model import ABSENT_FIELD, Index, IndexUid, NodeName, ShardId
+from miroir_cli.search.likeness import (
+    Likeness,
+    assemble_similar,
+    check_settings,
+    likeness_of,
+    nearest,
+    search_by,
+    vector_of,
+)
 from miroir_cli.search.merge import NodeAnswer
 
 EMBEDDERS = {"embedders": {"e": {"source": "userProvided", "dimensions": 2}}}
@@ -47,20 +55,32 @@ def test_what_is_wrong_is_left_to_a_node(request_: dict[str, Any]) -> None:
 
 def test_nodes_are_asked_for_the_nearest_and_one_more() -> None:
     request = {"filter": "n = 1", "limit": 5, "offset": 2, "rankingScoreThreshold": 0.5}
-    prepared = search_by([1, 0], asked(**request), films())
+    prepared = search_by([1, 0], asked(**request), films(pagination={"maxTotalHits": 3}))
     assert prepared is not None
-    body = prepared.for_shards([ShardId(0)])
+    body = nearest(prepared, asked(**request), [ShardId(0)])
     assert {key: body[key] for key in ("vector", "hybrid", "limit", "offset")} == {
         "vector": [1, 0], "hybrid": {"embedder": "e", "semanticRatio": 1}, "limit": 8, "offset": 0,
     }  # fmt: skip
     assert body["filter"][0] == "n = 1"
-    assert "rankingScoreThreshold" not in body
+    assert not {"rankingScoreThreshold", "distinct"} & body.keys()
+
+
+def test_a_distinct_attribute_leaves_none_of_them_out() -> None:
+    prepared = search_by([1, 0], asked(), films(distinctAttribute="n"))
+    assert prepared is not None
+    assert nearest(prepared, asked(), [ShardId(0)])["distinct"] == ABSENT_FIELD
+
+
+def test_without_a_vector_they_are_only_counted() -> None:
+    prepared = search_by(None, asked(), films())
+    assert prepared is not None
+    body = nearest(prepared, asked(), [ShardId(0)])
+    assert (body["limit"], "vector" in body) == (0, False)
 
 
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"distinctAttribute": "n"}, "distinctAttribute"),
         ({"rankingRules": ["n:asc", "words"]}, "n:asc"),
         ({"rankingRules": ["sort"]}, "no rule"),
     ],
@@ -70,7 +90,7 @@ def test_settings_that_change_what_a_search_finds_are_refused(settings: dict[str
         check_settings(settings)
 
 
-@pytest.mark.parametrize("settings", [{}, {"rankingRules": ["sort", "typo", "n:asc"]}])
+@pytest.mark.parametrize("settings", [{}, {"rankingRules": ["sort", "typo", "n:asc"]}, {"distinctAttribute": "n"}])
 def test_other_settings_do_not_matter(settings: dict[str, Any]) -> None:
     check_settings(settings)
 
@@ -142,7 +162,5 @@ def test_pages_and_totals(request_: dict[str, Any], among_them: bool, ids: list[
 def test_the_total_is_cut_where_hits_of_a_search_are() -> None:
     index = films(pagination={"maxTotalHits": 4})
     assert assembled(answered(hit(2, 0.9)), index=index, limit=2)["estimatedTotalHits"] == 4
-    full = answered(*[hit(key, 0.5) for key in range(2, 6)])
-    assert len(assembled(full, index=index, limit=3)["hits"]) == 3
-    with pytest.raises(UsageError, match="maxTotalHits"):
-        assembled(full, index=index, limit=4)
+    full = answered(*[hit(key, 0.5) for key in range(2, 9)])
+    assert len(assembled(full, index=index, limit=6)["hits"]) == 6

@@ -125,6 +125,17 @@ def test_documents_below_the_threshold_are_counted_apart_when_one_node_would_cou
     assert merge(request, enough, index, counted=counted)["estimatedTotalHits"] == 99
 
 
+def test_a_page_that_ends_all_results_is_counted_apart_when_it_is_full() -> None:
+    index = books(pagination={"maxTotalHits": 3})
+    request: dict[str, Any] = {"rankingScoreThreshold": 0.5, "page": 2, "hitsPerPage": 2}
+    full = [answer(0, hit(1), hit(2)), answer(1, hit(3))]
+    assert needs_count(prepared(request, index), full)
+    assert needs_count(prepared(request, index), [answer(0, hit(1), hit(2), hit(3))])
+    assert not needs_count(prepared(request, index), full[:1])
+    assert not needs_count(prepared({**request, "page": 1}, index), full)
+    assert not needs_count(prepared({"page": 2, "hitsPerPage": 2}, index), full)
+
+
 def test_facets_are_those_of_the_answers_that_count() -> None:
     index = books()
     request = prepared({"rankingScoreThreshold": 0.5, "limit": 1, "facets": ["color"]}, index)

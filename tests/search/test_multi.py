@@ -117,6 +117,90 @@ async def test_queries_with_and_without_words_are_counted_together(tmp_path: Pat
             assert cluster == single
 
 
+E = {"embedders": {"e": {"source": "userProvided", "dimensions": 2}}}
+NEAR = {"vector": [1, 0.4], "hybrid": {"embedder": "e", "semanticRatio": 1}}
+BOTH = {**NEAR, "q": "sea", "hybrid": {"embedder": "e", "semanticRatio": 0.6}}
+BY_VECTOR: list[dict[str, Any]] = [
+    {"queries": [books(**NEAR), films(q="sea")], "federation": {"limit": 30}},
+    {
+        "queries": [books(**NEAR, filter="genre = a", retrieveVectors=True), books(q="sea 7")],
+        "federation": {"limit": 9},
+    },
+    {
+        "queries": [books(**BOTH), books(q="sea 3"), films(**NEAR)],
+        "federation": {"facetsByIndex": {"books": ["genre"]}},
+    },
+    {"queries": [books(**NEAR, rankingScoreThreshold=0.9), books(q="sea 31")], "federation": {"page": 1}},
+    {"queries": [books(**BOTH, filter="genre = b"), books(**NEAR, filter="pages = 3")], "federation": {}},
+    {"queries": [books(**{**BOTH, "q": "sea -7"}), books(q="sea 3", filter="genre = b")], "federation": {"limit": 3}},
+    {"queries": [films(**BOTH)], "federation": {"facetsByIndex": {"films": ["genre"]}, "mergeFacets": {}}},
+    {"queries": [books(q="sea", vector=[1, 0], hybrid={"embedder": "e", "semanticRatio": 0})], "federation": {}},
+]
+
+
+async def test_queries_by_vector_are_merged_and_counted_with_others(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        urls = [stack.enter_context(running_engine(tmp_path / f"disk{number}")).url for number in range(4)]
+        async with two_sides(tmp_path / "home", urls) as both:
+            for uid, documents in (("books", BOOK_LIST), ("films", FILM_LIST)):
+                near = [{**each, "_vectors": {"e": [1, place * 7 % 40 / 20]}} for place, each in enumerate(documents)]
+                settings = {**BOOKS, **E, "filterableAttributes": ["genre", "pages"]}
+                await fill(both, uid, documents=near, settings=settings, plain=True)
+            for request in BY_VECTOR:
+                expected = await both.single.read("multi-search", request)
+                found = await multi_search(both.cluster, request)
+                assert list(found) == list(expected)
+                apart = {key for key in expected if found[key] != expected[key]}
+                assert apart <= {"processingTimeMs", "requestUid"}, request
+
+
+async def test_several_queries_with_a_distinct_attribute_are_counted_and_have_no_facets(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        urls = [stack.enter_context(running_engine(tmp_path / f"disk{number}")).url for number in range(4)]
+        async with two_sides(tmp_path / "home", urls) as both:
+            settings = {**BOOKS, "filterableAttributes": ["genre", "pages"], "distinctAttribute": "pages"}
+            await fill(both, "books", documents=BOOK_LIST, settings=settings, plain=True)
+            queries = [books(q="sea"), books(filter="genre = a"), books(q="sea", rankingScoreThreshold=0.2)]
+            request = {"queries": queries, "federation": {"limit": 9}}
+            expected = await both.single.read("multi-search", request)
+            found = await multi_search(both.cluster, request)
+            assert found["hits"] == expected["hits"]
+            assert found["estimatedTotalHits"] == expected["estimatedTotalHits"] == 10
+            facets = {"limit": 9, "facetsByIndex": {"books": ["genre"]}}
+            with pytest.raises(UsageError, match="facets of index `books` cannot be merged exactly"):
+                await multi_search(both.cluster, {"queries": queries, "federation": facets})
+            alone = {"queries": queries[:1], "federation": facets}
+            one = await both.single.read("multi-search", alone)
+            assert (await multi_search(both.cluster, alone))["facetsByIndex"] == one["facetsByIndex"]
+
+
+async def test_the_facet_by_which_distinct_values_are_counted_is_not_shown(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        urls = [stack.enter_context(running_engine(tmp_path / f"disk{number}")).url for number in range(4)]
+        async with two_sides(tmp_path / "home", urls) as both:
+            await fill(both, "books", documents=BOOK_LIST, settings=BOOKS, plain=True)
+            federation = {"page": 1, "hitsPerPage": 5, "facetsByIndex": {"books": []}, "distinct": "genre"}
+            request = {"queries": [books(q="sea 3"), books(filter="genre = a")], "federation": federation}
+            found = await multi_search(both.cluster, request)
+            assert found["facetsByIndex"] == {"books": {"distribution": {}, "stats": {}}}
+            assert found["totalHits"] == 2
+
+
+async def test_the_order_of_facets_is_looked_at_before_the_facets_are(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        urls = [stack.enter_context(running_engine(tmp_path / f"disk{number}")).url for number in range(3)]
+        async with two_sides(tmp_path / "home", urls) as both:
+            await fill(both, "books", documents=BOOK_LIST, settings=BOOKS, plain=True)
+            settings = {"filterableAttributes": ["genre"], "faceting": {"sortFacetValuesBy": {"genre": "count"}}}
+            await fill(both, "films", documents=FILM_LIST, settings=settings, plain=True)
+            facets = {"books": ["genre"], "films": ["genre", "title"]}
+            for queries in ([books(), films()], [books()], [books(), films(q="sea"), films()]):
+                with pytest.raises(NodeRefusal, match="Inconsistent order for values in facet `genre`"):
+                    await multi_search(
+                        both.cluster, {"queries": queries, "federation": {"facetsByIndex": facets, "mergeFacets": {}}}
+                    )
+
+
 async def test_a_dead_node_is_replaced_and_missing_shards_are_named(tmp_path: Path) -> None:
     federated = {"queries": [books(q="sea"), films()], "federation": {"limit": 1000}}
     async with nodes(tmp_path, replicas=2) as world:

@@ -74,6 +74,11 @@ def test_in_doubt_nothing_is_left_out(filter: Any) -> None:
     assert shards(filter) is None
 
 
+def test_brackets_in_brackets_without_end_are_not_followed() -> None:
+    assert shards("(" * 20 + "id = 5" + ")" * 20) == [SHARDS["5"]]
+    assert shards("(" * 5000 + "id = 5" + ")" * 5000) is None
+
+
 def test_what_nothing_can_match_is_asked_of_one_shard() -> None:
     assert shards("id IN []") is None or shards("id IN []") == [0]
     assert shards("id = 5", "id = 7") == [0]

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from miroir_cli.model import StoredUid
 from miroir_cli.node.client import NodeClient
 from miroir_cli.search.multi import multi_search
 from miroir_cli.search.pins import around_pins, position_of, separate
@@ -106,8 +107,12 @@ async def test_rules_pin_documents_in_a_cluster_as_on_one_server(tmp_path: Path)
             await fill(both, UID, documents=DOCUMENTS, settings=SETTINGS, plain=True)
             clients = [both.single, *(both.cluster.fleet[name] for name in both.cluster.fleet)]
             await asyncio.gather(*map(pin_documents, clients))
+            assert both.cluster.features is not None
+            await both.cluster.fleet.each(both.cluster.features.learn)
+            assert not any(both.cluster.features.pins_nothing(name) for name in both.cluster.fleet)
             for request in REQUESTS:
                 await answers_agree(both, {**request, "showRankingScore": True})
+                await answers_agree(both, request)
             for queries in ([REQUESTS[0]], [REQUESTS[1], REQUESTS[5]]):
                 body = {"queries": [{"indexUid": UID, **query} for query in queries], "federation": {"limit": 11}}
                 single = await both.single.read("multi-search", body)
@@ -116,7 +121,7 @@ async def test_rules_pin_documents_in_a_cluster_as_on_one_server(tmp_path: Path)
 
 
 async def answers_agree(both: World, request: dict[str, Any]) -> None:
-    single = await both.single.search(UID, request)
+    single = await both.single.search(StoredUid(UID), request)
     assert without_time(await search(both.cluster, UID, request)) == without_time(single), request
 
 

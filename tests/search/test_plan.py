@@ -190,3 +190,45 @@ def test_sharing_moves_shards_until_loads_are_even() -> None:
         {"a": 1, "b": 2, "c": 1},
         {"a": 2, "b": 1, "c": 1},
     )
+
+
+def test_of_smallest_sets_the_one_whose_dearest_node_is_cheapest_is_asked() -> None:
+    placed = index_map({"a": [0, 1, 2, 3], "b": [2, 3, 4, 5], "c": [4, 5, 0, 1]}, 6)
+    planner = Planner(placed, groups("a", "b", "c"))
+    prices = {NodeName("a"): 0.1, NodeName("b"): 5.0, NodeName("c"): 0.2}
+    for turn in range(3):
+        found = planner.plan(rotation=turn, prices=prices)
+        assert set(found.asks) == {"a", "c"}
+        assert covered(found) == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_cheapest_group_is_asked_and_equal_ones_take_turns() -> None:
+    placed = index_map({"x/a": [0], "x/b": [1], "y/c": [0, 1]}, 2)
+    planner = Planner(placed, groups("x/a", "x/b", "y/c"))
+    assert {planner.plan(rotation=turn, prices={NodeName("c"): 1.0}).group for turn in range(4)} == {"y", "x"}
+    named = {NodeName("x/a"): 0.2, NodeName("x/b"): 0.2, NodeName("y/c"): 1.0}
+    assert {planner.plan(rotation=turn, prices=named).group for turn in range(4)} == {"x"}
+    assert [planner.plan(rotation=turn, prices={}).group for turn in range(4)] == ["x", "y", "x", "y"]
+
+
+def test_prices_do_not_lead_to_a_group_with_a_gap() -> None:
+    placed = index_map({"x/a": [0], "y/c": [0, 1]}, 2)
+    planner = Planner(placed, groups("x/a", "y/c"))
+    prices = {NodeName("x/a"): 0.0, NodeName("y/c"): 9.0}
+    assert planner.plan(rotation=0, prices=prices).asks == {"y/c": (0, 1)}
+    assert planner.plan(rotation=0, prices=prices, avoid=frozenset([NodeName("y/c")])).missing == (1,)
+
+
+@given(
+    held=st.lists(st.sets(st.integers(0, 5), min_size=1), min_size=1, max_size=6),
+    spent=st.lists(st.floats(0, 10), min_size=6, max_size=6),
+    turn=st.integers(0, 20),
+)
+def test_prices_change_who_is_asked_and_never_what(held: list[set[int]], spent: list[float], turn: int) -> None:
+    names = [f"n{number}" for number in range(len(held))]
+    placed = index_map(dict(zip(names, map(sorted, held), strict=True)), 6)
+    planner = Planner(placed, groups(*names))
+    plain = planner.plan(rotation=turn)
+    priced = planner.plan(rotation=turn, prices=dict(zip(map(NodeName, names), spent, strict=False)))
+    assert (covered(priced), priced.missing) == (covered(plain), plain.missing)
+    assert len(priced.asks) == len(plain.asks)

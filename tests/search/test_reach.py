@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from miroir_cli.model import StoredUid
 from miroir_cli.search.reach import Reach, goes_beyond, reach
 from miroir_cli.search.scatter import search
 from tests.oracle.world import UID, embedded_nodes, fill, real_nodes, real_server, two_sides
@@ -95,7 +96,7 @@ async def compare(folder: Path, urls: list[str], count: int, *, asked: int) -> N
         await fill(both, UID, documents=dense(rng, count), settings=SETTINGS, plain=True)
         for request in requests(rng, asked):
             request |= {"showRankingScoreDetails": True, "attributesToRetrieve": ["id", "price"]}
-            single = await both.single.search(UID, request)
+            single = await both.single.search(StoredUid(UID), request)
             found = await search(both.cluster, UID, request)
             assert [hit["id"] for hit in found["hits"]] == [hit["id"] for hit in single["hits"]], request
             assert [distances(hit) for hit in found["hits"]] == [distances(hit) for hit in single["hits"]], request

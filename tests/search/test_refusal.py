@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from miroir_cli.errors import NodeRefusal
-from miroir_cli.search.refusal import clean_message, in_the_clients_words, means_the_node
+from miroir_cli.node.wording import clean_message
+from miroir_cli.search.refusal import in_the_clients_words, means_the_node
 
 
 def refusal(message: str, code: str = "invalid_search_filter") -> NodeRefusal:
@@ -99,5 +100,5 @@ def test_names_that_the_user_does_not_display_stay_hidden_in_messages(message: s
 
 def test_a_fetch_names_attributes_that_are_not_displayed() -> None:
     message = "Attribute `x` is not sortable. Available sortable attributes are: `pages`."
-    found = in_the_clients_words(refusal(message, "invalid_document_sort"), {"displayedAttributes": ["title"]})
+    found = in_the_clients_words(refusal(message, "invalid_document_sort"), settings={"displayedAttributes": ["title"]})
     assert found.message == message

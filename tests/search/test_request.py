@@ -184,3 +184,21 @@ def test_a_page_counts_what_reaches_the_threshold() -> None:
         "hitsPerPage": 0,
         "filter": ['_miroir_shard IN ["§"]'],
     }
+
+
+@pytest.mark.parametrize(
+    ("q", "ratio", "counted"),
+    [("sea", 0.5, False), ("sea -land", 0.5, True), ("sea -land", 1, False)],
+)
+def test_beside_vectors_only_words_that_must_be_missing_count(q: str, ratio: float, counted: bool) -> None:
+    """A node does not look at vectors for the hits by words that it was asked for, if these are none."""
+    near = {"vector": [1, 0], "hybrid": {"embedder": "e", "semanticRatio": ratio}}
+    body = prepared({"q": q, **near, "facets": ["a"]}).for_count([ShardId(0)])
+    assert {key: body[key] for key in body if key not in ("facets", "filter")} == (
+        {"q": q, **near, "limit": 1} if counted else {"limit": 0}
+    )
+    above = prepared({"q": q, **near, "rankingScoreThreshold": 0.5, "page": 1}).for_count([ShardId(0)])
+    assert (above["vector"], above["hitsPerPage"], "q" in above) == ([1, 0], 1000, counted)
+    assert above["attributesToRetrieve"] == []
+    none = prepared({"q": q, **near, "rankingScoreThreshold": 0.5, "hitsPerPage": 0}).for_count([ShardId(0)])
+    assert none["hitsPerPage"] == 0

@@ -94,3 +94,23 @@ def test_a_node_is_asked_for_the_vector_of_a_text() -> None:
 def test_vectors_show_in_all_hits_or_in_none(displayed: set[str], hits: list[Any], expected: list[Any]) -> None:
     settle_vectors(hits, frozenset(displayed))
     assert hits == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "distinct", "sees"),
+    [
+        ({}, True, False),
+        ({}, False, True),
+        ({"attributesToHighlight": ["*"]}, True, True),
+        ({"showMatchesPosition": True}, True, True),
+        ({"q": "sea -land"}, True, True),
+    ],
+)
+def test_with_distinct_nodes_see_words_only_to_mark_them_or_to_leave_them_out(
+    more: dict[str, Any], distinct: bool, sees: bool
+) -> None:
+    request = {"q": "sea", "hybrid": {"embedder": "e"}, **more}
+    asked = semantics_of(request)
+    assert asked is not None
+    body = vector_request(request, asked, [1, 0], distinct=distinct)
+    assert (body["hybrid"]["semanticRatio"] < 1) is sees

@@ -13,11 +13,12 @@ import pytest
 
 from miroir_cli.dev.engine.testing import running_engine
 from miroir_cli.errors import NodeRefusal, ReservedField, ShardUnavailable, UsageError
-from miroir_cli.model import Node, NodeName
+from miroir_cli.model import Node, NodeName, StoredUid
+from miroir_cli.search.multi import multi_search
 from miroir_cli.search.reading import SearchOptions
 from miroir_cli.search.scatter import search
 from miroir_cli.search.similar import similar
-from tests.oracle.world import UID, World, world
+from tests.oracle.world import UID, World, embedded_nodes, world
 
 SETTINGS = {
     "embedders": {"e": {"source": "userProvided", "dimensions": 2}},
@@ -95,7 +96,7 @@ async def test_the_decision_is_one_over_all_nodes(tmp_path: Path) -> None:
     """Five good hits by words are wanted, of which no node has more than four."""
     async with three_nodes(tmp_path) as made:
         request = {"q": "sea", "vector": [1, 3.9], "hybrid": HYBRID, "limit": 5}
-        expected = await made.single.search(UID, request)
+        expected = await made.single.search(StoredUid(UID), request)
         found = await search(made.cluster, UID, request)
         assert [hit["id"] for hit in found["hits"]] == [hit["id"] for hit in expected["hits"]]
         assert found["semanticHitCount"] == expected["semanticHitCount"] > 0
@@ -131,18 +132,18 @@ async def test_refusals_are_in_a_nodes_words(tmp_path: Path, request_: dict[str,
         assert raised.value.node_code == code
 
 
-async def test_what_cannot_be_exact_is_refused(tmp_path: Path) -> None:
-    async with three_nodes(tmp_path) as made:
-        with pytest.raises(UsageError, match="`hybrid` with `distinct`"):
-            await search(made.cluster, UID, {"q": "sea", "vector": [1, 0], "hybrid": HYBRID, "distinct": "n"})
-        assert await ids(made, vector=[1, 0], hybrid=HYBRID, distinct="n") == [0, 1, 2]
+async def test_without_a_rule_about_relevancy_several_nodes_cannot_be_merged(tmp_path: Path) -> None:
+    async with three_nodes(tmp_path, rankingRules=["sort", "n:asc"]) as made:
+        with pytest.raises(UsageError, match="without a rule about relevancy"):
+            await search(made.cluster, UID, {"q": "sea", "vector": [1, 0], "hybrid": HYBRID})
 
 
 async def test_one_node_with_all_shards_answers_what_several_cannot(tmp_path: Path) -> None:
-    request = {"q": "sea", "vector": [1, 3.9], "hybrid": HYBRID, "distinct": "n", "showRankingScore": True}
+    request = {"q": "sea", "vector": [1, 3.9], "hybrid": HYBRID, "showRankingScore": True}
+    settings = {**SETTINGS, "rankingRules": ["sort", "n:asc"]}
     with running_engine(tmp_path / "one") as one, running_engine(tmp_path / "other") as other:
-        async with world(tmp_path / "home", [one.url, other.url], documents=DOCUMENTS, settings=SETTINGS) as made:
-            expected = await made.single.search(UID, request)
+        async with world(tmp_path / "home", [one.url, other.url], documents=DOCUMENTS, settings=settings) as made:
+            expected = await made.single.search(StoredUid(UID), request)
             found = await search(made.cluster, UID, request)
             assert found["hits"] == expected["hits"]
             assert found["estimatedTotalHits"] == expected["estimatedTotalHits"]
@@ -164,7 +165,7 @@ async def test_vectors_are_displayed_as_on_one_node(tmp_path: Path, displayed: l
     async with three_nodes(tmp_path, displayedAttributes=displayed) as made:
         found = await search(made.cluster, UID, {"retrieveVectors": True, "limit": 40})
         assert {"_vectors" in hit for hit in found["hits"]} == {shown}
-        expected = await made.single.search(UID, {"retrieveVectors": True, "limit": 40})
+        expected = await made.single.search(StoredUid(UID), {"retrieveVectors": True, "limit": 40})
         assert found["hits"] == expected["hits"]
 
 
@@ -175,7 +176,7 @@ async def test_similar_documents_come_from_all_nodes(tmp_path: Path) -> None:
             {"id": "10", "embedder": "e", "filter": "n = 0", "retrieveVectors": True},
             {"id": 10, "embedder": "e", "filter": "n = 1", "rankingScoreThreshold": 0.95, "offset": 2},
         ):
-            expected = await made.single.similar(UID, request)
+            expected = await made.single.similar(StoredUid(UID), request)
             found = await similar(made.cluster, UID, request)
             assert list(found) == list(expected)
             assert {**found, "processingTimeMs": 0} == {**expected, "processingTimeMs": 0}
@@ -200,6 +201,58 @@ async def test_refusals_of_similar_are_in_a_nodes_words(tmp_path: Path, request_
             await similar(made.cluster, UID, request_)
         assert raised.value.node_code == code
         assert "_miroir" not in raised.value.message
+
+
+async def test_similar_documents_are_not_left_out_for_a_distinct_attribute_nor_for_the_most_hits(
+    tmp_path: Path,
+) -> None:
+    request = {"id": 10, "embedder": "e", "limit": 12, "offset": 3}
+    async with three_nodes(tmp_path, distinctAttribute="n", pagination={"maxTotalHits": 5}) as made:
+        expected, found = await made.single.similar(StoredUid(UID), request), await similar(made.cluster, UID, request)
+        assert len(found["hits"]) == 12
+        assert {**found, "processingTimeMs": 0} == {**expected, "processingTimeMs": 0}
+
+
+PAGES: list[tuple[dict[str, int], int]] = [
+    ({"page": 1, "hitsPerPage": 2}, 0),
+    ({"page": 2, "hitsPerPage": 2}, 0),
+    ({"page": 3, "hitsPerPage": 2}, 20),
+    ({"page": 1, "hitsPerPage": 9}, 20),
+    ({"page": 9, "hitsPerPage": 9}, 20),
+]
+"""Pages, and how many documents they count if not only those that reach the threshold."""
+
+
+async def test_a_page_that_reaches_the_most_hits_counts_what_does_not_reach_the_threshold(tmp_path: Path) -> None:
+    """`maxTotalHits` is 5; by words 6 of 20 documents reach the threshold, by vector 8, by either one 8."""
+    titles = ["sea island"] * 6 + ["sea"] * 14
+    documents = [{**each, "title": title} for each, title in zip(DOCUMENTS, titles, strict=False)]
+    words: dict[str, Any] = {"q": "sea island", "rankingScoreThreshold": 0.9}
+    near: dict[str, Any] = {"vector": [1, 0], "rankingScoreThreshold": 0.9}
+    searches: list[tuple[dict[str, Any], int]] = [
+        (words, 6),
+        ({**near, "hybrid": {**HYBRID, "semanticRatio": 1}}, 8),
+        ({**near, **words, "hybrid": {**HYBRID, "semanticRatio": 0.9}}, 8),
+    ]
+    settings = {**SETTINGS, "pagination": {"maxTotalHits": 5}}
+    with embedded_nodes(tmp_path, 4) as urls:
+        async with world(tmp_path / "home", urls, documents=documents, settings=settings) as made:
+            for request, above in searches:
+                for page, every in PAGES:
+                    asked = {**request, **page, "facets": ["n"]}
+                    expected, found = (
+                        await made.single.search(StoredUid(UID), asked),
+                        await search(made.cluster, UID, asked),
+                    )
+                    assert found["totalHits"] == expected["totalHits"] == (every or above), asked
+                    assert found["hits"] == expected["hits"]
+                    assert found["facetDistribution"] == expected["facetDistribution"]
+                    assert sum(found["facetDistribution"]["n"].values()) == (every or above)
+            for page, every in PAGES[:4]:
+                queries = [{"indexUid": UID, **words}, {"indexUid": UID, "q": "sea", "filter": "n = 1"}]
+                body = {"queries": queries, "federation": page}
+                assert (await multi_search(made.cluster, body))["totalHits"] == (every or 11)
+                assert (await made.single.read("multi-search", body))["totalHits"] == (every or 11)
 
 
 async def test_names_of_miroirs_own_are_refused_here_too(tmp_path: Path) -> None:

@@ -47,6 +47,22 @@ def test_pages_are_counted_exactly() -> None:
     assert window({"hitsPerPage": 0}).totals(41) == {"hitsPerPage": 0, "page": 1, "totalPages": 0, "totalHits": 41}
 
 
+@pytest.mark.parametrize(
+    ("request_", "everything"),
+    [
+        ({"page": 1, "hitsPerPage": 30}, True),
+        ({"page": 2, "hitsPerPage": 29}, True),
+        ({"page": 2, "hitsPerPage": 30}, False),
+        ({"page": 1, "hitsPerPage": 100}, False),
+        ({"page": 9, "hitsPerPage": 30}, False),
+        ({"page": 0, "hitsPerPage": 100}, True),
+        ({"limit": 5}, False),
+    ],
+)
+def test_pages_up_to_the_last_result_are_not_counted_to_the_end(request_: dict[str, Any], everything: bool) -> None:
+    assert window(request_, pagination={"maxTotalHits": 60}).counts_everything is everything
+
+
 def test_offset_and_limit_come_back_as_they_were_asked() -> None:
     assert window({"limit": 5000}).totals(3500) == {"limit": 5000, "offset": 0, "estimatedTotalHits": 3500}
 

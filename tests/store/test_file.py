@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from miroir_cli.errors import StateTooNew, StateUnavailable
-from miroir_cli.model import Index, IndexUid, NodeName, Replica, ReplicaState, ShardId, WriteKind
-from miroir_cli.store.records import ClusterRecord, Found, Lane, Member, Rebuilt, RebuiltIndex
+from miroir_cli.model import Index, IndexUid, NodeName, Replica, ReplicaState, ShardId, StoredUid, WriteKind
+from miroir_cli.store.records import ClusterRecord, Found, Lane, Member, Newest, Rebuilt, RebuiltIndex
 from miroir_cli.store.sqlite.file import StateFile
 from miroir_cli.store.sqlite.schema import NEWEST_VERSION
 from miroir_cli.store.sqlite.store import SqliteStore
@@ -48,7 +48,7 @@ async def replace(file: StateFile) -> Path | None:
     await file.build(STATE)
     aside = await file.set_aside()
     await file.take_place()
-    return aside
+    return None if aside is None else Path(aside)
 
 
 async def test_a_whole_state_is_what_was_given(tmp_path: Path) -> None:
@@ -88,7 +88,8 @@ async def test_what_is_found_of_a_file_in_use_is_its_newest_state_and_ends_up_in
         shutil.copy(f"{path}{suffix}", tmp_path / f"killed.db{suffix}")
     await store.close()
     found = await StateFile(tmp_path / "killed.db").inspect()
-    assert found == Found(cluster=STATE.cluster, blank=False, newest={"books": (3, 12)})
+    newest = Newest(uid=IndexUid("books"), stored_as=StoredUid("books"), incarnation=3, n=12)
+    assert found == Found(cluster=STATE.cluster, blank=False, newest=(newest,))
     assert not (tmp_path / "killed.db-wal").exists()
 
 

@@ -15,18 +15,14 @@ from pathlib import Path
 import pytest
 
 from miroir_cli.errors import (
-    AlreadyExists,
-    IndexNotFound,
     MiroirError,
-    NoQuorum,
-    ShardUnavailable,
     StateCorrupt,
     StateTooNew,
     StateUnavailable,
 )
-from miroir_cli.model import Index, IndexMap, IndexUid, IntentState, NodeName, ReplicaState, ShardId, WriteKind
+from miroir_cli.model import Index, IndexMap, IndexUid, NodeName, ReplicaState, ShardId, WriteKind
 from miroir_cli.replication.verdict import Part, Sent, judge_sending
-from miroir_cli.store.records import InSync, Member
+from miroir_cli.store.records import Member
 from miroir_cli.store.sqlite.schema import NEWEST_VERSION
 from miroir_cli.store.sqlite.store import SqliteStore
 
@@ -65,21 +61,6 @@ async def write(store: SqliteStore, index: Index, *, task: int = 10, only: NodeN
     return closed.n
 
 
-async def test_what_was_written_is_there_for_the_next_process(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "state.db"
-    store = SqliteStore.open(path)
-    made = await with_index(store)
-    assert await write(store, made.index) == 1
-    await store.close()
-    again = SqliteStore.open(path)
-    assert await again.map("books") == made
-    intent = await again.newest_intent("books")
-    assert intent is not None and intent.state is IntentState.SENT
-    assert [piece.task for target in intent.targets for piece in target.pieces] == [10, 10]
-    assert (await again.members())[A].top_task == 10
-    await again.close()
-
-
 async def test_the_file_is_for_its_owner_alone_and_durable(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     store = SqliteStore.open(path)
@@ -91,84 +72,6 @@ async def test_the_file_is_for_its_owner_alone_and_durable(tmp_path: Path) -> No
         assert connection.execute("pragma user_version").fetchone() == (NEWEST_VERSION,)
     connection.close()
     assert store._writer.conn.execute("pragma synchronous").fetchone() == (2,)
-    await store.close()
-
-
-async def test_marks_raise_the_epoch_and_spare_the_last_replica(tmp_path: Path) -> None:
-    store = SqliteStore.open(tmp_path / "state.db")
-    made = await with_index(store)
-    marked = await store.mark("books", {A: [ZERO], B: [ZERO, ONE]}, state=ReplicaState.STALE)
-    assert marked.stale == {A: {ZERO}, B: {ONE}} and marked.epoch == made.epoch + 1
-    again = await store.mark("books", {A: [ZERO, ONE], B: [ZERO, ONE]}, state=ReplicaState.STALE)
-    assert again.stale == {} and again.epoch == marked.epoch
-    lost = await store.mark("books", {A: [ZERO, ONE]}, state=ReplicaState.LOST)
-    assert lost.stale == {A: {ZERO, ONE}}
-    map = await store.map("books")
-    assert map is not None and map.in_sync() == {ZERO: (B,), ONE: ()}
-    with pytest.raises(ShardUnavailable, match="shard 1"):
-        await write(store, map.index)
-    await store.close()
-
-
-async def test_a_write_without_enough_replicas_leaves_no_trace(tmp_path: Path) -> None:
-    store = SqliteStore.open(tmp_path / "state.db")
-    made = await with_index(store)
-    await store.mark("books", {A: [ZERO]}, state=ReplicaState.STALE)
-    with pytest.raises(NoQuorum):
-        await store.open_intent(
-            made.index, kind=WriteKind.ADD, documents={ZERO: 1}, nonce="x", min_in_sync=2, owner="test"
-        )
-    assert await store.newest_intent("books") is None
-    await store.close()
-
-
-async def test_an_intent_is_closed_once(tmp_path: Path) -> None:
-    store = SqliteStore.open(tmp_path / "state.db")
-    made = await with_index(store)
-    await write(store, made.index, only=A)
-    intent = await store.newest_intent("books")
-    assert intent is not None
-
-    def never(*_: object) -> object:
-        raise AssertionError("judged again")
-
-    closed, marked = await store.close_intent(intent, never)  # type: ignore[arg-type]
-    assert closed == intent and marked.stale == {}
-    await store.close()
-
-
-async def test_an_error_in_a_decision_changes_nothing(tmp_path: Path) -> None:
-    store = SqliteStore.open(tmp_path / "state.db")
-    made = await with_index(store)
-    intent = await store.open_intent(
-        made.index, kind=WriteKind.ADD, documents={ZERO: 1}, nonce="x", min_in_sync=1, owner="test"
-    )
-
-    def fail(_: object, __: InSync) -> object:
-        raise ValueError("decision")
-
-    with pytest.raises(ValueError, match="decision"):
-        await store.close_intent(intent, fail)  # type: ignore[arg-type]
-    assert await store.newest_intent("books") == intent
-    assert (await store.mark("books", {A: [ZERO]}, state=ReplicaState.STALE)).stale
-    await store.close()
-
-
-async def test_a_deleted_index_keeps_only_its_incarnation(tmp_path: Path) -> None:
-    store = SqliteStore.open(tmp_path / "state.db")
-    made = await with_index(store)
-    await write(store, made.index)
-    await store.begin_deletion(made.index)
-    assert await store.map("books") is None and await store.interrupted() == {"books": "deleting"}
-    with pytest.raises(IndexNotFound):
-        await store.pending("books")
-    with pytest.raises(AlreadyExists):
-        await store.begin_creation(INDEX, nodes={})
-    await store.forget_index("books")
-    again = await with_index(store)
-    assert again.index.incarnation == 2 and await store.newest_intent("books") is None
-    with pytest.raises(IndexNotFound):
-        await write(store, made.index)
     await store.close()
 
 

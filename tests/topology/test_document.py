@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from miroir_cli.errors import NotFound, TopologyInvalid
 from miroir_cli.model import Node, NodeName, Secret
-from miroir_cli.topology.file import EXAMPLE, TopologyDocument, check_topology
+from miroir_cli.topology.document import TopologyDocument
+from miroir_cli.topology.file import EXAMPLE, check_topology
 
 COMMENTED = """\
 # Our cluster. Ask the search team before you touch it.

@@ -51,7 +51,7 @@ def change(old: str, new: str) -> str:
 def test_the_example_has_every_key_and_each_is_read() -> None:
     topology = check_topology(EXAMPLE, SOURCE)
     assert topology.cluster == ClusterSettings(name="books", shards=24, replicas=2, min_in_sync=1, partial="error")
-    assert topology.state_url == "sqlite:.miroir/state.db"
+    assert topology.state.url == "sqlite:.miroir/state.db"
     key = Secret(env="MIROIR_NODE_KEY")
     assert topology.nodes == (
         Node(name=NodeName("n1"), url="http://10.0.0.1:7700", group="a", zone="eu-1", key=key),
@@ -90,7 +90,7 @@ def test_a_rendered_file_says_what_it_was_given() -> None:
 def test_defaults_are_those_of_one_small_cluster() -> None:
     topology = check_topology(SMALL, SOURCE)
     assert topology.cluster == ClusterSettings(name="books")
-    assert topology.state_url == "sqlite:.miroir/state.db"
+    assert topology.state.url == "sqlite:.miroir/state.db"
     assert [(node.group, node.zone, node.weight, node.key) for node in topology.nodes] == [
         ("main", None, 1.0, None)
     ] * 2
@@ -156,8 +156,8 @@ def test_a_drained_node_takes_no_shards_and_too_few_others_are_refused_by_name()
         (
             "[cluster]",
             '[state]\nurl = "redis://:pw@h"\n[cluster]',
-            "only sqlite is supported in this version",
-            "sqlite:",
+            "`state.url` has a password in it",
+            "use password_env, password_file or password_command",
         ),
         (
             "[cluster]",
@@ -363,3 +363,30 @@ def test_a_node_that_is_not_there_names_the_likely_one() -> None:
     with pytest.raises(NotFound, match="node `n33` is not in") as caught:
         topology.node("n33")
     assert "did you mean `n3`?" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("written", "message", "hint"),
+    [
+        ("port = 0", "`serve.port` is 0, expected 1 to 65535", "topology.md"),
+        ('port = "http"', "`serve.port` is a string, expected a whole number", "topology.md"),
+        ("worker = 2", "`serve.worker` is not a key that miroir knows", "`workers`"),
+        ("hedge = 1", "`serve.hedge` is the number 1, expected true or false", "topology.md"),
+        ("header_timeout = -1", "`serve.header_timeout` is the number -1, expected one above 0", "topology.md"),
+        ('admin = "secret"', "`serve.admin` is a string, expected a table", "topology.md"),
+        ('admin = { key = "secret" }', "`serve.admin.key` is a secret written into the file", "key_env"),
+    ],
+)
+def test_what_is_wrong_with_serving_is_named(written: str, message: str, hint: str) -> None:
+    text = f'[cluster]\nname = "x"\n[serve]\n{written}\n[[nodes]]\nname = "n1"\nurl = "http://a:1"\n'
+    with pytest.raises(TopologyInvalid) as raised:
+        check_topology(text, SOURCE)
+    assert message in raised.value.message
+    assert hint in (raised.value.hint or "")
+    assert 'secret"' not in raised.value.message
+
+
+def test_serving_has_defaults_and_keeps_what_is_written() -> None:
+    text = '[cluster]\nname = "x"\n[serve]\nport = 8000\nheal = false\n[[nodes]]\nname = "n1"\nurl = "http://a:1"\n'
+    serve = check_topology(text, SOURCE).serve
+    assert (serve.host, serve.port, serve.workers, serve.heal, serve.hedge) == ("127.0.0.1", 8000, 1, False, True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .index import Index
     from .score import Detail
+    from .semantic import Kind
 
 EPSILON = 2.220446049250313e-16
 _KINDS = {
@@ -64,6 +65,10 @@ class _Part:
     hits: list[_Hit]
     candidates: int
     facets: list[str] | None
+    by_vector: bool
+    """Whether a query looks at vectors."""
+    vectors: dict[int, list[float]]
+    """Those of the queries that want to see them, by their positions."""
 
 
 def read_federation(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,13 +106,17 @@ def federated(index_of: Callable[[str], Index], queries: Sequence[Query], federa
     hits = list(_merge([part.hits for part in parts]))
     kept = list(_distinct(hits, federation.get("distinct")))
     total = sum(part.candidates.bit_count() for part in parts) - (len(hits) - len(kept))
-    body: dict[str, Any] = {"hits": [_shown(hit) for hit in kept[skip : skip + needed]]}
+    page = kept[skip : skip + needed]
+    body: dict[str, Any] = {"hits": list(map(_shown, page))}
     if any(query.request.retrieve_vectors for query in queries):
-        body["queryVectors"] = {}
+        vectors = sorted(item for part in parts for item in part.vectors.items())
+        body["queryVectors"] = {str(position): vector for position, vector in vectors}
     body["processingTimeMs"] = int((time.perf_counter() - start) * 1000)
     body |= window.totals(total)
     body |= _facets(parts, federation.get("mergeFacets"))
     body["requestUid"] = str(uuid.uuid4())
+    if any(part.by_vector for part in parts):
+        body["semanticHitCount"] = sum(any(isinstance(each, VectorSort) for each in hit.details) for hit in page)
     return body
 
 
@@ -168,14 +177,13 @@ def _part(
     skip, take_ = window.window()
     needed = min(skip + take_, index.settings["pagination"]["maxTotalHits"])
     distinct = federation.get("distinct")
-    lists, candidates = [], 0
+    lists, searches, candidates = [], list[Found](), 0
     for query in queries:
         request = query.request if distinct is None else replace(query.request, distinct=distinct)
         with inside(query.position):
             found = find(index, request, needed, window.is_finite)
-        if found.kind != "words":
-            raise not_supported("A federation of searches by vector")
-        _compatible(kinds, query, index)
+        _compatible(kinds, query, index, found.kind)
+        searches.append(found)
         candidates |= found.ranked.candidates
         lists.append(
             [_Hit(found=found, query=query, number=number, details=rest) for number, rest in found.ranked.hits]
@@ -195,12 +203,24 @@ def _part(
         where = f"Inside `.federation.facetsByIndex.{index.uid}`: "
         with inside(queries[0].position, where):
             names = facet_counts.requested(index, facets)
-    return _Part(index=index, hits=kept[:needed], candidates=candidates, facets=names)
+    vectors = {
+        query.position: list(found.by_vector.vector)
+        for query, found in zip(queries, searches, strict=True)
+        if found.by_vector and query.request.retrieve_vectors
+    }
+    return _Part(
+        index=index,
+        hits=kept[:needed],
+        candidates=candidates,
+        facets=names,
+        by_vector=any(found.kind != "words" for found in searches),
+        vectors=vectors,
+    )
 
 
-def _compatible(kinds: list[tuple[int, list[str]]], query: Query, index: Index) -> None:
+def _compatible(kinds: list[tuple[int, list[str]]], query: Query, index: Index, kind: Kind) -> None:
     """Refuse queries whose hits are compared by different kinds of rules."""
-    own = _kinds(query.request, index.settings["rankingRules"])
+    own = _kinds(query.request, index.settings["rankingRules"], kind)
     if kinds:
         position, before = kinds[-1]
         if any(one != other for one, other in zip(own, before, strict=False)):
@@ -212,12 +232,21 @@ def _compatible(kinds: list[tuple[int, list[str]]], query: Query, index: Index) 
     kinds.append((query.position, own))
 
 
-def _kinds(request: SearchRequest, rules: Sequence[str]) -> list[str]:
-    """What the hits of a query are compared by: runs of relevancy rules, and sorts of which each field counts once."""
+def _kinds(request: SearchRequest, rules: Sequence[str], kind: Kind) -> list[str]:
+    """What the hits of a query are compared by: runs of relevancy rules, and sorts of which each field counts once.
+
+    Nearness takes the place of the first relevancy rule; one behind it ends the rules where a field was sorted by.
+    """
     found: list[str] = []
     seen: set[str] = set()
     has_words = bool((request.q or "").strip())
     for rule in rules:
+        if kind == "vector" and rule != "sort" and ":" not in rule:
+            if "relevancy" not in found:
+                found.append("relevancy")
+            elif any(key.startswith(":") for key in seen):
+                break
+            continue
         if rule == "sort" and rule not in seen:
             seen.add(rule)
             texts = list(request.sort or [])
@@ -279,7 +308,9 @@ def _values(hit: _Hit) -> list[Any]:
         if run:
             values.append(merged(run).score * hit.query.weight)
             run = []
-        if detail is not None:
+        if isinstance(detail, VectorSort):
+            values.append((detail.similarity or 0.0) * hit.query.weight)
+        elif detail is not None:
             values.append(detail)
     return values
 

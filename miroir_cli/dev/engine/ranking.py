@@ -45,7 +45,8 @@ class Near:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a ranking is asked for; `exhaustive` counts every document against the threshold."""
+    """What a ranking is asked for; `exhaustive` counts every document against the threshold, or until there are `most`
+    hits."""
 
     count: int
     strategy: str = "last"
@@ -53,6 +54,7 @@ class Wanted:
     distinct: str | None = None
     threshold: float | None = None
     exhaustive: bool = False
+    most: int | None = None
     near: Near | None = None
 
 
@@ -252,7 +254,8 @@ class _Walk:
 
     def enough(self) -> bool:
         exhaustive = self.wanted.exhaustive and self.wanted.threshold is not None
-        return len(self.result.hits) >= self.wanted.count and not exhaustive
+        most = self.wanted.most if exhaustive else self.wanted.count
+        return most is not None and len(self.result.hits) >= most
 
     def descend(self, level: int, state: State, docs: int, details: tuple[Detail, ...]) -> None:
         if level == len(self.rules):
@@ -303,7 +306,7 @@ def rank(index: Index, query: Query, universe: int, scope: Scope, wanted: Wanted
     walk = _Walk(index, rules, wanted, candidates)
     if candidates and (wanted.count or (wanted.exhaustive and wanted.threshold is not None)):
         walk.descend(0, state, candidates, ())
-    if wanted.exhaustive and wanted.distinct is not None:
+    if wanted.exhaustive and wanted.distinct is not None and wanted.near is None:
         walk.result.candidates = distinct_set(index, wanted.distinct, walk.result.candidates)
     return walk.result
 

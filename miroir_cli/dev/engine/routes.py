@@ -82,7 +82,7 @@ def create_index(call: Call) -> Result:
     if "uid" not in body:
         raise EngineError("missing_index_uid", "Missing field `uid`")
     uid = body["uid"]
-    if not isinstance(uid, str) or not _UID.match(uid):
+    if not isinstance(uid, str) or not _UID.fullmatch(uid):
         message = (
             f"Invalid value at `.uid`: `{uid}` is not a valid index uid. Index uid can be an integer or a string"
             " containing only alphanumeric characters, hyphens (-) and underscores (_),"

@@ -202,6 +202,7 @@ def _ranked(index: Index, checked: _Checked, count: int, *, exhaustive: bool, ne
         distinct=checked.distinct,
         threshold=request.ranking_score_threshold,
         exhaustive=exhaustive,
+        most=index.settings["pagination"]["maxTotalHits"],
         near=near,
     )
     return rank(index, checked.query, universe, scope, wanted)

@@ -39,7 +39,7 @@ def _values(name: str, text: str) -> list[Any] | None:
         return [int(part) for part in parts]
     known = {"statuses": STATUSES, "types": TYPES}.get(name)
     if known is None:
-        if bad := next((part for part in parts if not _UID.match(part)), None):
+        if bad := next((part for part in parts if not _UID.fullmatch(part)), None):
             raise EngineError("invalid_index_uid", f"`{bad}` is not a valid index uid.")
         return parts
     lower = {choice.lower(): choice for choice in known}

@@ -14,6 +14,7 @@ import uvicorn
 
 from .app import create_app
 from .faults import Faults
+from .ports import free_port
 from .serving import configured
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Engine:
         self.directory = directory
         self.master_key = master_key
         self.faults = Faults()
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self._server: uvicorn.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -90,13 +91,6 @@ class Engine:
         shutil.rmtree(self.directory, ignore_errors=True)
         if running:
             self.start()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listen(port: int) -> socket.socket:

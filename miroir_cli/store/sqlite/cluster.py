@@ -5,13 +5,26 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from miroir_cli.errors import AlreadyExists
-from miroir_cli.model import Index, IndexMap, IndexUid, Json, NodeName, Replica, ReplicaState, ShardId
-from miroir_cli.store.records import ClusterRecord, Creation, Deletion, InSync, Marked, Member, Rebuilt, RebuiltIndex
+from miroir_cli.model import Index, IndexMap, IndexUid, Json, NodeName, Replica, ReplicaState, ShardId, StoredUid
+from miroir_cli.store.marking import marked
+from miroir_cli.store.naming import free_among
+from miroir_cli.store.records import (
+    ClusterRecord,
+    Creation,
+    Deletion,
+    InSync,
+    Marked,
+    Member,
+    Newest,
+    Progress,
+)
+from miroir_cli.store.refusals import exists_already, name_taken
+from miroir_cli.store.sqlite.active import require_active
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -31,8 +44,8 @@ def now() -> int:
 
 
 def read_cluster(db: Database) -> ClusterRecord | None:
-    row = db.conn.execute("select name, cluster_id, epoch from cluster").fetchone()
-    return ClusterRecord(name=row[0], id=row[1], epoch=row[2]) if row else None
+    row = db.conn.execute("select name, cluster_id, epoch, renamed from cluster").fetchone()
+    return ClusterRecord(name=row[0], id=row[1], epoch=row[2], renamed=row[3]) if row else None
 
 
 def found_cluster(db: Database, *, name: str) -> ClusterRecord:
@@ -48,6 +61,13 @@ def found_cluster(db: Database, *, name: str) -> ClusterRecord:
 def read_epoch(db: Database) -> int:
     row = db.conn.execute("select epoch from cluster").fetchone()
     return int(row[0]) if row else 0
+
+
+def read_progress(db: Database, uid: str) -> Progress | None:
+    row = db.conn.execute(
+        "select cluster.epoch, incarnation, settled from indexes, cluster where uid = ? and state = 'active'", [uid]
+    ).fetchone()
+    return Progress(epoch=row[0], incarnation=row[1], settled=row[2]) if row else None
 
 
 def raise_epoch(db: Database) -> int:
@@ -72,7 +92,9 @@ def raise_top_task(db: Database, node: NodeName, task: int) -> None:
     db.execute("update members set top_task = max(top_task, ?) where name = ?", [task, node])
 
 
-_INDEX_COLUMNS = "uid, incarnation, primary_key, shards, replicas, own_replicas, tie_break, settings, created_at"
+INDEX_COLUMNS = (
+    "uid, incarnation, primary_key, shards, replicas, own_replicas, tie_break, settings, created_at, stored_as"
+)
 
 
 def _index_of(row: tuple[Any, ...]) -> Index:
@@ -86,16 +108,33 @@ def _index_of(row: tuple[Any, ...]) -> Index:
         tie_break=bool(row[6]),
         settings=from_json(row[7]),
         created_at=row[8],
+        stored_as=StoredUid(row[9]),
     )
 
 
+def index_row(index: Index) -> list[Any]:
+    """The values of `INDEX_COLUMNS`."""
+    return [
+        index.uid,
+        index.incarnation,
+        index.primary_key,
+        index.shards,
+        index.replicas,
+        int(index.own_replicas),
+        int(index.tie_break),
+        to_json(index.settings),
+        index.created_at,
+        index.stored_as,
+    ]
+
+
 def read_indexes(db: Database) -> tuple[Index, ...]:
-    rows = db.conn.execute(f"select {_INDEX_COLUMNS} from indexes where state = 'active' order by uid")
+    rows = db.conn.execute(f"select {INDEX_COLUMNS} from indexes where state = 'active' order by uid")
     return tuple(_index_of(row) for row in rows)
 
 
 def read_index(db: Database, uid: str, *, state: str = "active") -> Index | None:
-    row = db.conn.execute(f"select {_INDEX_COLUMNS} from indexes where uid = ? and state = ?", [uid, state]).fetchone()
+    row = db.conn.execute(f"select {INDEX_COLUMNS} from indexes where uid = ? and state = ?", [uid, state]).fetchone()
     return _index_of(row) if row else None
 
 
@@ -111,6 +150,11 @@ def read_map(db: Database, uid: str) -> IndexMap | None:
     return IndexMap(epoch=read_epoch(db), index=index, replicas=replicas)
 
 
+def read_maps(db: Database) -> tuple[IndexMap, ...]:
+    """The maps of all indexes, as of one moment: call it inside a transaction."""
+    return tuple(map for index in read_indexes(db) if (map := read_map(db, index.uid)) is not None)
+
+
 def read_in_sync(db: Database, uid: str) -> InSync:
     nodes: dict[ShardId, set[NodeName]] = {}
     for shard, node in db.conn.execute("select shard, node from placements where uid = ? and state = 'serving'", [uid]):
@@ -118,26 +162,32 @@ def read_in_sync(db: Database, uid: str) -> InSync:
     return {shard: frozenset(names) for shard, names in nodes.items()}
 
 
+def next_incarnation(db: Database) -> int:
+    """A number above those of all indexes that there ever were: none of them, and nothing sent to the nodes for one,
+    passes for another, whatever they were called and are called."""
+    return int(db.conn.execute("select coalesce(max(incarnation), 0) + 1 from indexes").fetchone()[0])
+
+
+def free_name(db: Database, uid: str) -> StoredUid:
+    """What a new index is to be called on the nodes: its uid, unless one that was renamed is called so there."""
+    return free_among(_names_on_nodes(db), uid)
+
+
+def _names_on_nodes(db: Database) -> set[str]:
+    return {row[0] for row in db.conn.execute("select stored_as from indexes where state != 'deleted'")}
+
+
 def begin_creation(db: Database, index: Index, *, nodes: Mapping[NodeName, int]) -> Index:
-    row = db.conn.execute("select incarnation, state from indexes where uid = ?", [index.uid]).fetchone()
-    if row and row[1] != "deleted":
-        raise AlreadyExists(f"index `{index.uid}` exists already", hint=f"run `miroir index show {index.uid}`")
-    incarnation = row[0] + 1 if row else 1
+    row = db.conn.execute("select state from indexes where uid = ?", [index.uid]).fetchone()
+    if row and row[0] != "deleted":
+        raise exists_already(index.uid)
+    if index.stored_as in _names_on_nodes(db):
+        raise name_taken(index)
+    beginning = replace(index, incarnation=next_incarnation(db), created_at=now())
     db.execute(
-        f"insert or replace into indexes ({_INDEX_COLUMNS}, state, creating, settled) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating', ?, 0)",
-        [
-            index.uid,
-            incarnation,
-            index.primary_key,
-            index.shards,
-            index.replicas,
-            int(index.own_replicas),
-            int(index.tie_break),
-            to_json(index.settings),
-            now(),
-            to_json(nodes),
-        ],
+        f"insert or replace into indexes ({INDEX_COLUMNS}, state, creating, settled) "
+        "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'creating', ?, 0)",
+        [*index_row(beginning), to_json(nodes)],
     )
     created = read_index(db, index.uid, state="creating")
     assert created is not None
@@ -159,6 +209,21 @@ def finish_creation(
     placement: Mapping[ShardId, frozenset[NodeName]],
     bases: Mapping[NodeName, int],
 ) -> IndexMap:
+    """The index is there from now on. What another has ended is as it has become; raises `IndexNotFound` or
+    `IndexRenamed` when nothing of it is there to end."""
+    begun = read_index(db, index.uid, state="creating")
+    if begun is None or begun.incarnation != index.incarnation:
+        require_active(db, index)
+    else:
+        _place(db, index, placement, bases)
+    found = read_map(db, index.uid)
+    assert found is not None
+    return found
+
+
+def _place(
+    db: Database, index: Index, placement: Mapping[ShardId, frozenset[NodeName]], bases: Mapping[NodeName, int]
+) -> None:
     epoch = raise_epoch(db)
     db.execute("update indexes set state = 'active', creating = '{}' where uid = ?", [index.uid])
     db.conn.executemany(
@@ -169,9 +234,6 @@ def finish_creation(
         "insert into lanes (uid, node, base, looked) values (?, ?, ?, ?)",
         [(index.uid, node, base, base - 1) for node, base in bases.items()],
     )
-    found = read_map(db, index.uid)
-    assert found is not None
-    return found
 
 
 def begin_deletion(db: Database, index: Index) -> None:
@@ -203,6 +265,9 @@ def forget_index(db: Database, uid: str) -> None:
     for table in ("placements", "lanes", "intents", "targets", "pieces", "foreign_tasks", "changes", "movers"):
         db.execute(f"delete from {table} where uid = ?", [uid])
     db.execute("delete from imports where uid = ?", [uid])
+    for table in ("node_settings_version", "cdc_cursors", "search_ui_config"):
+        db.execute(f"delete from {table} where index_uid = ?", [uid])
+    db.execute("update indexes set frozen = null where uid = ?", [uid])
     raise_epoch(db)
 
 
@@ -211,15 +276,59 @@ def save_settings(db: Database, uid: str, settings: Json) -> None:
     raise_epoch(db)
 
 
-def set_replicas(db: Database, uid: str, replicas: int) -> None:
-    """What the index is to have of each shard in each group; its replicas follow by moves."""
-    db.execute("update indexes set replicas = ? where uid = ?", [replicas, uid])
+def save_primary_key(db: Database, uid: str, key: str) -> None:
+    db.execute("update indexes set primary_key = ? where uid = ?", [key, uid])
     raise_epoch(db)
 
 
-def note_published(db: Database, uid: str, epoch: int) -> None:
+def freeze(db: Database, index: Index, reason: str | None) -> None:
+    """Let an index take no documents any more, for this reason; None: let it take them again."""
+    db.execute(
+        "update indexes set frozen = ? where uid = ? and incarnation = ?", [reason, index.uid, index.incarnation]
+    )
+
+
+def read_frozen(db: Database) -> dict[str, str]:
+    """The indexes that take no documents, with the reasons."""
+    return dict(db.conn.execute("select uid, frozen from indexes where frozen is not null and state = 'active'"))
+
+
+def note_settings(db: Database, index: Index, nodes: Iterable[NodeName], version: int) -> None:
+    """These nodes were seen to have the settings of this version: the number of the intent that made them."""
+    if not _is_current(db, index):
+        return
+    db.conn.executemany(
+        "insert into node_settings_version (index_uid, node, version, updated_at) values (?, ?, ?, ?) "
+        "on conflict (index_uid, node) do update set version = excluded.version, updated_at = excluded.updated_at",
+        [(index.uid, node, version, now()) for node in sorted(nodes)],
+    )
+
+
+def read_settings_versions(db: Database, uid: str) -> dict[NodeName, int]:
+    rows = db.conn.execute("select node, version from node_settings_version where index_uid = ?", [uid])
+    return {NodeName(row[0]): int(row[1]) for row in rows}
+
+
+def set_replicas(db: Database, index: Index, replicas: int) -> None:
+    """What the index is to have of each shard in each group; its replicas follow by moves."""
+    db.execute(
+        "update indexes set replicas = ? where uid = ? and incarnation = ?", [replicas, index.uid, index.incarnation]
+    )
+    raise_epoch(db)
+
+
+def note_published(db: Database, index: Index, epoch: int) -> None:
     """The nodes were given a copy of the index's map as it was at this epoch."""
-    db.execute("update indexes set published = max(published, ?) where uid = ?", [epoch, uid])
+    db.execute(
+        "update indexes set published = max(published, ?) where uid = ? and incarnation = ?",
+        [epoch, index.uid, index.incarnation],
+    )
+
+
+def _is_current(db: Database, index: Index) -> bool:
+    """Whether the name of an index still stands for it."""
+    row = db.conn.execute("select incarnation from indexes where uid = ?", [index.uid]).fetchone()
+    return row is not None and row[0] == index.incarnation
 
 
 def read_unpublished(db: Database, uid: str) -> bool:
@@ -230,77 +339,55 @@ def read_unpublished(db: Database, uid: str) -> bool:
     return row is not None
 
 
-def mark(db: Database, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState) -> Marked:
+def mark(
+    db: Database,
+    uid: str,
+    replicas: Mapping[NodeName, Iterable[ShardId]],
+    *,
+    state: ReplicaState,
+    incarnation: int | None = None,
+) -> Marked:
     """Take replicas out of service: stale ones from among those in sync, lost ones whatever they were.
 
-    The last in-sync replica of a shard is never marked stale; it may be lost.
+    `incarnation`: that of the index that is meant; nothing is marked when its name stands for another one now.
     """
-    epoch = read_epoch(db) + 1
-    marked: dict[NodeName, set[ShardId]] = {}
-    in_sync = {shard: set(nodes) for shard, nodes in read_in_sync(db, uid).items()}
-    for node in sorted(replicas):
-        for shard in sorted(replicas[node]):
-            serving = in_sync.get(shard, set())
-            if state is ReplicaState.STALE and (node not in serving or len(serving) == 1):
-                continue
-            serving.discard(node)
-            db.execute(
-                "update placements set state = ?, since = ? where uid = ? and shard = ? and node = ? and state != ?",
-                [state.value, epoch, uid, shard, node, state.value],
-            )
-            marked.setdefault(node, set()).add(shard)
-    if marked:
-        raise_epoch(db)
-    return Marked(epoch=read_epoch(db), stale={node: frozenset(shards) for node, shards in marked.items()})
+    row = db.conn.execute("select incarnation from indexes where uid = ?", [uid]).fetchone()
+    if incarnation is not None and (row is None or row[0] != incarnation):
+        return Marked(epoch=read_epoch(db))
+    found = marked(read_in_sync(db, uid), replicas, state=state)
+    if not found:
+        return Marked(epoch=read_epoch(db))
+    epoch = raise_epoch(db)
+    db.conn.executemany(
+        "update placements set state = ?, since = ? where uid = ? and shard = ? and node = ? and state != ?",
+        [(state.value, epoch, uid, shard, node, state.value) for node, shards in found.items() for shard in shards],
+    )
+    return Marked(epoch=epoch, stale=found)
 
 
-def read_newest_numbers(db: Database) -> dict[str, tuple[int, int]]:
-    """For each index its incarnation and the number of its newest intent."""
+def lose(db: Database, node: NodeName) -> tuple[IndexUid, ...]:
+    """A node's disk is gone, and with it all replicas there; the indexes of which it had one."""
     rows = db.conn.execute(
-        "select uid, incarnation, max(settled, coalesce((select max(n) from intents where intents.uid = indexes.uid "
-        "and intents.incarnation = indexes.incarnation), 0)) from indexes where state = 'active'"
-    )
-    return {row[0]: (row[1], row[2]) for row in rows}
+        "select distinct uid from placements join indexes using (uid) where node = ? and indexes.state = 'active' "
+        "and placements.state not in ('lost', 'leaving') order by uid",
+        [node],
+    ).fetchall()
+    if rows:
+        db.execute(
+            "update placements set state = 'lost', since = ? where node = ? and state not in ('lost', 'leaving') "
+            "and uid in (select uid from indexes where state = 'active')",
+            [raise_epoch(db), node],
+        )
+    return tuple(IndexUid(row[0]) for row in rows)
 
 
-def rebuild(db: Database, state: Rebuilt) -> None:
-    """Write a whole state into a store that is empty."""
-    record = state.cluster
-    db.execute(
-        "insert into cluster (id, name, cluster_id, epoch) values (1, ?, ?, ?)", [record.name, record.id, record.epoch]
+def read_newest_numbers(db: Database) -> tuple[Newest, ...]:
+    """The number of the newest intent of each index, in the order of their uids."""
+    rows = db.conn.execute(
+        "select uid, stored_as, incarnation, max(settled, coalesce((select max(n) from intents where "
+        "intents.uid = indexes.uid and intents.incarnation = indexes.incarnation), 0)) "
+        "from indexes where state = 'active' order by uid"
     )
-    for member in state.members:
-        enrol(db, member)
-    for found in state.indexes:
-        _rebuild_index(db, found)
-    db.conn.executemany(
-        f"insert into indexes ({_INDEX_COLUMNS}, state) values (?, ?, '', 0, 0, 0, 1, '{{}}', 0, 'deleted')",
-        sorted(state.deleted.items()),
-    )
-
-
-def _rebuild_index(db: Database, found: RebuiltIndex) -> None:
-    index = found.index
-    db.execute(
-        f"insert into indexes ({_INDEX_COLUMNS}, state, settled) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active', ?)",
-        [
-            index.uid,
-            index.incarnation,
-            index.primary_key,
-            index.shards,
-            index.replicas,
-            int(index.own_replicas),
-            int(index.tie_break),
-            to_json(index.settings),
-            index.created_at,
-            found.newest,
-        ],
-    )
-    db.conn.executemany(
-        "insert into placements (uid, shard, node, state, since) values (?, ?, ?, ?, ?)",
-        [(index.uid, replica.shard, replica.node, replica.state.value, replica.since) for replica in found.replicas],
-    )
-    db.conn.executemany(
-        "insert into lanes (uid, node, base, looked) values (?, ?, ?, ?)",
-        [(index.uid, node, top + 1, top) for node, top in found.tops.items()],
+    return tuple(
+        Newest(uid=IndexUid(row[0]), stored_as=StoredUid(row[1]), incarnation=row[2], n=row[3]) for row in rows
     )

@@ -145,7 +145,8 @@ def _translate(error: sqlite3.Error, path: Path) -> MiroirError:
         )
     if name.startswith("SQLITE_CANTOPEN"):
         return StateUnavailable(
-            f"state file `{path}` cannot be opened", hint="check that its folder exists and can be written"
+            f"state file `{path}` cannot be opened",
+            hint="check that its folder exists, and run miroir as the user who owns both",
         )
     if name.startswith("SQLITE_IOERR"):
         return StateUnavailable(f"the disk failed under state file `{path}`: {error}", hint="check the disk")

@@ -33,7 +33,7 @@ BESIDE = ("-wal", "-shm")
 
 
 class StateFile:
-    """The protocol `miroir_cli.store.records.Replacement` over one SQLite file."""
+    """The protocol `miroir_cli.store.protocol.Replacement` over one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,9 +57,10 @@ class StateFile:
         finally:
             await store.close()
 
-    async def set_aside(self) -> Path | None:
+    async def set_aside(self) -> str | None:
         """Give the old file another name, with the time in it; None when there is none."""
-        return await asyncio.to_thread(_set_aside, self.path)
+        kept = await asyncio.to_thread(_set_aside, self.path)
+        return None if kept is None else str(kept)
 
     async def take_place(self) -> None:
         """The file built becomes the state file, in one step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from miroir_cli.store.journal import KEPT_IMPORTS
 from miroir_cli.store.records import BatchRecord, ImportRecord
 from miroir_cli.store.sqlite.cluster import from_json, now, to_json
 
@@ -30,12 +31,15 @@ def _import_of(row: tuple[Any, ...]) -> ImportRecord:
 
 
 def begin_import(db: Database, *, uid: str, incarnation: int, fingerprint: Json, options: Json) -> ImportRecord:
+    """Record an import; the oldest finished ones are forgotten."""
     cursor = db.execute(
         "insert into imports (uid, incarnation, fingerprint, options, state, started_at) "
         "values (?, ?, ?, ?, 'running', ?)",
         [uid, incarnation, to_json(fingerprint), to_json(options), now()],
     )
-    row = db.conn.execute(f"select {_COLUMNS} from imports where id = ?", [cursor.lastrowid]).fetchone()
+    id = int(cursor.lastrowid or 0)
+    db.execute("delete from imports where finished_at is not null and id <= ?", [id - KEPT_IMPORTS])
+    row = db.conn.execute(f"select {_COLUMNS} from imports where id = ?", [id]).fetchone()
     return _import_of(row)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import IndexNotFound, NoQuorum, ShardUnavailable
 from miroir_cli.model import (
     Index,
     IndexUid,
@@ -21,6 +20,9 @@ from miroir_cli.model import (
     WriteKind,
 )
 from miroir_cli.store.records import InSync, Judge, KeysOf, Lane, Marked, Pending, Settle, Verdict
+from miroir_cli.store.refusals import deleted
+from miroir_cli.store.sqlite.active import newest_number, require_active
+from miroir_cli.store.sqlite.changes import log_changes
 from miroir_cli.store.sqlite.cluster import (
     from_json,
     mark,
@@ -28,19 +30,29 @@ from miroir_cli.store.sqlite.cluster import (
     raise_top_task,
     read_epoch,
     read_in_sync,
+    save_primary_key,
     save_settings,
     to_json,
 )
 from miroir_cli.store.sqlite.imports import save_batch
-from miroir_cli.store.sqlite.moves import log_changes, newest_number, read_bases, read_movers, require_active
+from miroir_cli.store.sqlite.moves import read_bases, read_movers
+from miroir_cli.store.sqlite.tasks import add_task, lowest_unfinished, require_idle
+from miroir_cli.store.writing import (
+    doubtful,
+    ended,
+    gathered,
+    pruned_below,
+    require_next,
+    require_writable,
+    takes_effect,
+    targets_of,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from miroir_cli.store.records import BatchRecord
-
-KEPT_SETTLED = 10_000
-"""Settled intents kept for `miroir journal` and for imports that look back."""
+    from miroir_cli.store.tasks import NewTask
 
 
 def open_intent(
@@ -55,14 +67,23 @@ def open_intent(
     body: Json | None = None,
     batch: BatchRecord | None = None,
     keys: KeysOf | None = None,
+    task: NewTask | None = None,
 ) -> Intent:
     """Record the next intent of the index, `open`, with its targets: the replicas in sync at this moment.
 
     With `batch`, the batch of an import that the intent carries is recorded with it, so that neither is known alone.
-    `keys` names what it writes to a shard; it is asked for the shards of which a replica is joining.
+    `keys` names what it writes to a shard; it is asked for the shards of which a replica is joining. With `task`, the
+    client's task that it stands for is recorded with it, behind all other work of the index: raises `WorkAhead` as
+    long as some has not ended.
     """
-    n = newest_number(db, index, require_active(db, index)) + 1
-    targets = _targets(db, index.uid, documents, kind=kind, min_in_sync=min_in_sync)
+    if task is not None:
+        require_idle(db, index.uid)
+    settled = require_active(db, index)
+    if kind.changes_documents:
+        row = db.conn.execute("select primary_key, frozen from indexes where uid = ?", [index.uid]).fetchone()
+        require_writable(index, key=row[0], frozen=row[1])
+    n = newest_number(db, index, settled) + 1
+    targets = targets_of(index.uid, documents, read_in_sync(db, index.uid), min_in_sync=min_in_sync)
     db.execute(
         "insert into intents (uid, incarnation, n, nonce, kind, state, body, owner, created_at) "
         "values (?, ?, ?, ?, ?, 'open', ?, ?, ?)",
@@ -88,6 +109,8 @@ def open_intent(
         log_changes(db, index, n, documents, keys)
     if batch is not None:
         save_batch(db, replace(batch, intents={**batch.intents, n: tuple(sorted(documents))}))
+    if task is not None:
+        add_task(db, task, intent=(index.incarnation, n))
     return Intent(
         uid=index.uid,
         incarnation=index.incarnation,
@@ -97,34 +120,6 @@ def open_intent(
         state=IntentState.OPEN,
         targets=targets,
         body=body,
-    )
-
-
-def _targets(
-    db: Database, uid: str, documents: Mapping[ShardId, int | None], *, kind: WriteKind, min_in_sync: int
-) -> tuple[IntentTarget, ...]:
-    in_sync = read_in_sync(db, uid)
-    shards: dict[NodeName, set[ShardId]] = {}
-    counts: dict[NodeName, int | None] = {}
-    for shard in sorted(documents):
-        nodes = in_sync.get(shard, frozenset())
-        if not nodes:
-            raise ShardUnavailable(
-                f"shard {shard} of index `{uid}` has no in-sync replica",
-                hint="run `miroir status` to see its replicas",
-            )
-        if len(nodes) < min_in_sync:
-            raise NoQuorum(
-                f"shard {shard} of index `{uid}` has {len(nodes)} in-sync replica(s), `min_in_sync` is {min_in_sync}",
-                hint="bring its other nodes back, or lower `min_in_sync` in the topology file",
-            )
-        for node in nodes:
-            shards.setdefault(node, set()).add(shard)
-            count = documents[shard]
-            total = counts.get(node, 0)
-            counts[node] = None if count is None or total is None else total + count
-    return tuple(
-        IntentTarget(node=node, shards=frozenset(shards[node]), documents=counts[node]) for node in sorted(shards)
     )
 
 
@@ -190,12 +185,16 @@ def read_intents(db: Database, uid: str, numbers: Iterable[int]) -> dict[int, In
     return {intent.n: intent for intent in _read(db, f"{_CURRENT} and n in ({marks})", [uid, *wanted])}
 
 
-def read_pending(db: Database, uid: str) -> Pending:
+def read_pending(db: Database, index: str | Index) -> Pending:
+    if isinstance(index, Index):
+        require_active(db, index)
+        return read_pending(db, index.uid)
+    uid = index
     row = db.conn.execute(
         "select incarnation, settled from indexes where uid = ? and state = 'active'", [uid]
     ).fetchone()
     if row is None:
-        raise IndexNotFound(f"index `{uid}` was deleted meanwhile", hint="run `miroir index list`")
+        raise deleted(uid)
     incarnation, settled = row
     intents = tuple(_read(db, "uid = ? and incarnation = ? and n > ?", [uid, incarnation, settled]))
     rows = db.conn.execute("select node, base, looked from lanes where uid = ?", [uid])
@@ -224,13 +223,14 @@ def close_intent(db: Database, intent: Intent, judge: Judge) -> tuple[Intent, Ma
 
 
 def _apply(db: Database, intent: Intent, verdict: Verdict) -> Marked:
+    after = ended(intent, verdict)
     db.execute(
         "update intents set state = ?, refused = ?, failed = ?, error = ? where uid = ? and incarnation = ? and n = ?",
         [
-            verdict.state.value,
-            to_json(sorted(verdict.refused | intent.refused)),
-            to_json(sorted(verdict.failed | intent.failed)),
-            verdict.error or intent.error,
+            after.state.value,
+            to_json(sorted(after.refused)),
+            to_json(sorted(after.failed)),
+            after.error,
             intent.uid,
             intent.incarnation,
             intent.n,
@@ -252,43 +252,44 @@ def _apply(db: Database, intent: Intent, verdict: Verdict) -> Marked:
                 ],
             )
             raise_top_task(db, node, piece.task)
-    whole = verdict.state is IntentState.DONE and not (intent.refused or verdict.failed)
-    if whole and intent.body is not None:
-        save_settings(db, intent.uid, intent.body)
+    if takes_effect(intent, verdict) and intent.body is not None:
+        if intent.kind is WriteKind.PRIMARY_KEY:
+            save_primary_key(db, intent.uid, intent.body["primaryKey"])
+        else:
+            save_settings(db, intent.uid, intent.body)
     return mark(db, intent.uid, verdict.stale, state=ReplicaState.STALE)
 
 
-def settle_intents(db: Database, uid: str, judge: Settle) -> tuple[tuple[Intent, ...], Marked]:
-    """Settle, strictly in order, the intents that the judge can decide now, and record what nobody had recorded."""
+def settle_intents(db: Database, index: Index, judge: Settle) -> tuple[tuple[Intent, ...], Marked]:
+    """Settle, strictly in order, the intents that the judge can decide now, and record what nobody had recorded.
+
+    Raises `IndexNotFound` or `IndexRenamed`: what was seen of one index says nothing about another one of its name.
+    """
+    require_active(db, index)
+    uid = index.uid
     pending = read_pending(db, uid)
     settlement = judge(pending)
-    stale: dict[NodeName, set[ShardId]] = {}
-    expected = pending.settled
+    marks: list[Marked] = []
+    settled = pending.settled
     by_number = {intent.n: intent for intent in pending.intents}
     for verdict in settlement.verdicts:
-        expected += 1
-        if verdict.n != expected:
-            raise AssertionError(f"intent {verdict.n} judged before intent {expected}")
-        _gather(stale, _apply(db, by_number[verdict.n], verdict))
-    if expected > pending.settled:
-        db.execute("update indexes set settled = ? where uid = ?", [expected, uid])
-        if expected % 500 < expected - pending.settled:
-            _prune(db, uid, below=expected - KEPT_SETTLED)
-    _gather(stale, _record_foreign(db, uid, settlement.foreign, pending.in_sync))
+        settled = require_next(verdict, settled)
+        marks.append(_apply(db, by_number[verdict.n], verdict))
+    done = read_intents(db, uid, range(pending.settled + 1, settled + 1))
+    if settled > pending.settled:
+        db.execute("update indexes set settled = ? where uid = ?", [settled, uid])
+        below = pruned_below(settled, before=pending.settled)
+        if below is not None:
+            _prune(db, uid, below=below)
+    marks.append(_record_foreign(db, uid, settlement.foreign, pending.in_sync))
     for node, task in settlement.looked.items():
         db.execute("update lanes set looked = max(looked, ?) where uid = ? and node = ?", [task, uid, node])
-    done = read_intents(db, uid, range(pending.settled + 1, expected + 1))
-    return tuple(done[n] for n in sorted(done)), Marked(
-        epoch=read_epoch(db), stale={node: frozenset(shards) for node, shards in stale.items()}
-    )
-
-
-def _gather(stale: dict[NodeName, set[ShardId]], marked: Marked) -> None:
-    for node, shards in marked.stale.items():
-        stale.setdefault(node, set()).update(shards)
+    return tuple(done[n] for n in sorted(done)), Marked(epoch=read_epoch(db), stale=gathered(marks))
 
 
 def _prune(db: Database, uid: str, *, below: int) -> None:
+    needed = lowest_unfinished(db, uid)
+    below = below if needed is None else min(below, needed)
     for table in ("intents", "targets", "pieces"):
         db.execute(f"delete from {table} where uid = ? and n < ?", [uid, below])
 
@@ -309,11 +310,8 @@ def _record_foreign(
     in_sync: InSync,
 ) -> Marked:
     """Replicas that a task nobody recorded may have changed are stale; on the last in-sync one it is accepted."""
-    replicas: dict[NodeName, set[ShardId]] = {}
     for node, tasks in foreign.items():
-        for task, shards in tasks.items():
+        for task in tasks:
             db.execute("insert or ignore into foreign_tasks (uid, node, task) values (?, ?, ?)", [uid, node, task])
             raise_top_task(db, node, task)
-            here = {shard for shard, nodes in in_sync.items() if node in nodes}
-            replicas.setdefault(node, set()).update(here if shards is None else here & shards)
-    return mark(db, uid, replicas, state=ReplicaState.STALE)
+    return mark(db, uid, doubtful(foreign, in_sync), state=ReplicaState.STALE)

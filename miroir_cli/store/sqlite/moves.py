@@ -1,37 +1,22 @@
-"""Replicas that join, switch and leave, as rows; and what was written to a shard while it moves."""
+"""Replicas that join, switch and leave, as rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import IndexNotFound
 from miroir_cli.model import Index, NodeName, ReplicaState, ShardId
-from miroir_cli.store.journal import Changes, Mover
-from miroir_cli.store.records import KeysOf, Marked
-from miroir_cli.store.sqlite.cluster import from_json, now, raise_epoch, read_in_sync, to_json
+from miroir_cli.store.journal import Mover
+from miroir_cli.store.moving import before_filling, given_up
+from miroir_cli.store.records import Marked
+from miroir_cli.store.sqlite.active import newest_number, require_active, unsettled
+from miroir_cli.store.sqlite.changes import forget_changes, register
+from miroir_cli.store.sqlite.cluster import from_json, raise_epoch, read_in_sync
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _WHERE = "where uid = ? and shard = ? and node = ?"
-
-
-def require_active(db: Database, index: Index) -> int:
-    """How far the index is settled. Raises `IndexNotFound` when it is not the one that was meant."""
-    row = db.conn.execute(
-        "select incarnation, settled from indexes where uid = ? and state = 'active'", [index.uid]
-    ).fetchone()
-    if row is None or row[0] != index.incarnation:
-        raise IndexNotFound(f"index `{index.uid}` was deleted meanwhile", hint="run `miroir index list`")
-    return int(row[1])
-
-
-def newest_number(db: Database, index: Index, settled: int) -> int:
-    row = db.conn.execute(
-        "select max(n) from intents where uid = ? and incarnation = ?", [index.uid, index.incarnation]
-    ).fetchone()
-    return max(row[0] or 0, settled)
 
 
 def _row(db: Database, index: Index, shard: ShardId, node: NodeName) -> tuple[Any, ...] | None:
@@ -54,22 +39,20 @@ def join(
         return newest, ReplicaState.SERVING
     was = _was(row)
     begin_lane(db, index, node, top=top)
-    _register(db, index, node, (shard,), nonce=nonce)
+    register(db, index, node, (shard,), nonce=nonce)
     db.execute(
         "insert or replace into placements (uid, shard, node, state, since, was, nonce) values (?, ?, ?, ?, ?, ?, ?)",
         [index.uid, shard, node, ReplicaState.JOINING.value, raise_epoch(db), was, nonce],
     )
-    return newest, None if was is None else ReplicaState(was)
+    return newest, was
 
 
-def _was(row: tuple[Any, ...] | None) -> str | None:
-    """What a replica was before somebody began to fill it. One whose disk was lost meanwhile has still its nonce."""
+def _was(row: tuple[Any, ...] | None) -> ReplicaState | None:
+    """What a replica was before somebody began to fill it."""
     if row is None:
         return None
     state, was, nonce = row
-    if state == ReplicaState.LOST and nonce is not None and was is None:
-        return None
-    return was if state == ReplicaState.JOINING else state  # type: ignore[no-any-return]
+    return before_filling(ReplicaState(state), None if was is None else ReplicaState(was), nonce)
 
 
 def begin_lane(db: Database, index: Index, node: NodeName, *, top: int) -> None:
@@ -83,13 +66,6 @@ def begin_lane(db: Database, index: Index, node: NodeName, *, top: int) -> None:
         db.execute(f"delete from {table} where uid = ? and node = ? and task > ?", [index.uid, node, top])
     db.execute(
         "insert or replace into lanes (uid, node, base, looked) values (?, ?, ?, ?)", [index.uid, node, top + 1, top]
-    )
-
-
-def _register(db: Database, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str) -> None:
-    db.execute(
-        "insert into movers (nonce, uid, node, shards, created_at) values (?, ?, ?, ?, ?)",
-        [nonce, index.uid, node, to_json(sorted(shards)), now()],
     )
 
 
@@ -113,7 +89,7 @@ def switch(
         return None
     if source not in read_in_sync(db, index.uid).get(shard, frozenset()):
         return None
-    if newest_number(db, index, settled) != newest or _unsettled(db, index, shard, settled=settled):
+    if newest_number(db, index, settled) != newest or unsettled(db, index, shard, settled=settled):
         return None
     epoch = raise_epoch(db)
     db.execute(
@@ -126,17 +102,8 @@ def switch(
             [epoch, index.uid, shard, leaving],
         )
     _look_again(db, index, node, base=base)
-    _forget_changes(db, index, shard)
+    forget_changes(db, index, shard)
     return Marked(epoch=epoch)
-
-
-def _unsettled(db: Database, index: Index, shard: ShardId, *, settled: int) -> bool:
-    """Whether a write of the shard has not ended. Those of other shards say nothing about it."""
-    rows = db.conn.execute(
-        "select shards from targets where uid = ? and incarnation = ? and n > ?",
-        [index.uid, index.incarnation, settled],
-    )
-    return any(shard in from_json(row[0]) for row in rows)
 
 
 def _look_again(db: Database, index: Index, node: NodeName, *, base: int) -> None:
@@ -160,7 +127,7 @@ def leave(db: Database, index: Index, shard: ShardId, node: NodeName, *, keep: i
         f"update placements set state = 'leaving', was = state, since = ?, nonce = null {_WHERE}",
         [raise_epoch(db), index.uid, shard, node],
     )
-    _forget_changes(db, index, shard)
+    forget_changes(db, index, shard)
     return True
 
 
@@ -169,13 +136,11 @@ def unjoin(db: Database, index: Index, shard: ShardId, node: NodeName) -> None:
     row = _row(db, index, shard, node)
     if row is None or row[2] is None:
         return
-    before = _was(row)
-    state = before if before in (ReplicaState.STALE, ReplicaState.LOST) else ReplicaState.LEAVING
     db.execute(
         f"update placements set state = ?, since = ?, was = null, nonce = null {_WHERE}",
-        [ReplicaState(state).value, raise_epoch(db), index.uid, shard, node],
+        [given_up(_was(row)).value, raise_epoch(db), index.uid, shard, node],
     )
-    _forget_changes(db, index, shard)
+    forget_changes(db, index, shard)
 
 
 def begin_forgetting(
@@ -190,7 +155,7 @@ def begin_forgetting(
         if (row := _row(db, index, shard, node)) is not None and row[0] == ReplicaState.LEAVING
     )
     if gone:
-        _register(db, index, node, gone, nonce=nonce)
+        register(db, index, node, gone, nonce=nonce)
     return gone
 
 
@@ -248,47 +213,6 @@ def expel(db: Database, node: NodeName) -> None:
     raise_epoch(db)
 
 
-# -- what is written meanwhile
-
-
-def log_changes(db: Database, index: Index, n: int, shards: Iterable[ShardId], keys: KeysOf | None) -> None:
-    """Note what an intent writes to shards of which a replica is joining: their keys, or that they are not known."""
-    rows = db.conn.execute(
-        "select distinct shard from placements where uid = ? and state = 'joining'", [index.uid]
-    ).fetchall()
-    for shard in sorted({row[0] for row in rows} & set(shards)):
-        named = None if keys is None else to_json(sorted(set(keys(ShardId(shard)))))
-        db.execute(
-            "insert into changes (uid, incarnation, n, shard, keys) values (?, ?, ?, ?, ?)",
-            [index.uid, index.incarnation, n, shard, named],
-        )
-
-
-CHANGES_PAGE = 200
-"""Writes of which the keys are read at a time: a long move reads of many, and others want the state meanwhile."""
-
-
-def read_changes(db: Database, uid: str, shard: ShardId, *, above: int) -> tuple[Changes, int | None]:
-    """The next writes above a number, and the last number read; None at the end."""
-    rows = db.conn.execute(
-        "select n, keys from changes where uid = ? and shard = ? and n > ? "
-        "and incarnation = (select incarnation from indexes where uid = changes.uid) order by n limit ?",
-        [uid, shard, above, CHANGES_PAGE],
-    ).fetchall()
-    named = [from_json(row[1]) for row in rows if row[1] is not None]
-    changes = Changes(keys=frozenset(key for keys in named for key in keys), sweep=len(named) < len(rows))
-    return changes, rows[-1][0] if len(rows) == CHANGES_PAGE else None
-
-
-def _forget_changes(db: Database, index: Index, shard: ShardId) -> None:
-    """Nobody needs the log of a shard of which no replica is joining."""
-    db.execute(
-        "delete from changes where uid = ? and shard = ? and not exists (select 1 from placements p "
-        "where p.uid = changes.uid and p.shard = changes.shard and p.state = 'joining')",
-        [index.uid, shard],
-    )
-
-
 # -- tasks of moves
 
 
@@ -304,11 +228,12 @@ def read_bases(db: Database, uid: str) -> dict[tuple[NodeName, ShardId], int]:
     return {(NodeName(row[0]), ShardId(row[1])): row[2] for row in rows}
 
 
-def account(db: Database, uid: str, node: NodeName, tasks: Iterable[int]) -> None:
+def account(db: Database, index: Index, node: NodeName, tasks: Iterable[int]) -> None:
     """These tasks are miroir's own although no intent carries them (settings of a node that joins)."""
+    require_active(db, index)
     db.conn.executemany(
         "insert or replace into foreign_tasks (uid, node, task, own) values (?, ?, ?, 1)",
-        [(uid, node, task) for task in tasks],
+        [(index.uid, node, task) for task in tasks],
     )
 
 

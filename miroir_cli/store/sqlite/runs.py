@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import NotFound
 from miroir_cli.model import IndexUid, Json, NodeName, ShardId
-from miroir_cli.store.journal import RunId, RunKind, RunRecord, RunState, StepEvent, StepRecord, StepState, Wanted
+from miroir_cli.store.journal import (
+    KEPT_RUNS,
+    Process,
+    RunId,
+    RunKind,
+    RunRecord,
+    RunState,
+    StepEvent,
+    StepRecord,
+    StepState,
+    Wanted,
+)
+from miroir_cli.store.processes import this_process
 from miroir_cli.store.sqlite.cluster import from_json, now, to_json
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-KEPT_RUNS = 200
-"""Ended runs kept for `miroir journal`."""
-
-_RUN = "id, kind, title, state, wanted, parallel, rate, pid, command, fingerprint, started_at, finished_at, summary"
+_RUN = (
+    "id, kind, title, state, wanted, parallel, rate, pid, command, fingerprint, started_at, finished_at, summary, "
+    "host, born"
+)
 _STEP = "number, uid, incarnation, shard, target, leaving, repair, state, documents, copied, pause, error"
 
 
 def begin_run(db: Database, run: RunRecord, steps: Sequence[StepRecord]) -> RunRecord:
     """Record a run with its steps before anything of it happens; returns it with its id."""
     cursor = db.execute(
-        "insert into runs (kind, title, state, wanted, parallel, rate, pid, command, fingerprint, started_at, summary) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into runs (kind, title, state, wanted, parallel, rate, pid, command, fingerprint, started_at, summary, "
+        "host, born) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             run.kind.value,
             run.title,
@@ -33,11 +44,13 @@ def begin_run(db: Database, run: RunRecord, steps: Sequence[StepRecord]) -> RunR
             run.wanted.value,
             run.parallel,
             run.rate,
-            run.pid,
+            run.process.pid,
             run.command,
             run.fingerprint,
             now(),
             to_json(run.summary),
+            run.process.host,
+            run.process.born,
         ],
     )
     id = RunId(int(cursor.lastrowid or 0))
@@ -45,7 +58,7 @@ def begin_run(db: Database, run: RunRecord, steps: Sequence[StepRecord]) -> RunR
         f"insert into steps (run, {_STEP}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [(id, *_step_row(step)) for step in steps],
     )
-    _note(db, id, None, pid=run.pid, command=run.command, state="begun", detail=f"{len(steps)} steps")
+    _note(db, id, None, process=run.process, command=run.command, state="begun", detail=f"{len(steps)} steps")
     db.execute("delete from runs where finished_at is not null and id <= ?", [id - KEPT_RUNS])
     return require_run(db, id)
 
@@ -76,7 +89,7 @@ def _run_of(row: tuple[Any, ...]) -> RunRecord:
         wanted=Wanted(row[4]),
         parallel=row[5],
         rate=row[6],
-        pid=row[7],
+        process=Process(host=row[13], pid=row[7], born=row[14]),
         command=row[8],
         fingerprint=row[9],
         started_at=row[10],
@@ -110,12 +123,24 @@ def read_unfinished(db: Database, *, kind: RunKind) -> RunRecord | None:
     return _run_of(row) if row else None
 
 
-def adopt_run(db: Database, id: RunId, *, pid: int, command: str) -> RunRecord:
-    """Another process drives the run from now on."""
-    db.execute(
-        "update runs set pid = ?, command = ?, state = 'running', wanted = 'go' where id = ?", [pid, command, id]
+def read_open_runs(db: Database, uid: str) -> tuple[RunRecord, ...]:
+    """Unfinished runs with a step of an index that has not ended."""
+    rows = db.conn.execute(
+        f"select {_RUN} from runs where finished_at is null and id in "
+        "(select run from steps where uid = ? and state not in ('done', 'cancelled')) order by id",
+        [uid],
     )
-    _note(db, id, None, pid=pid, command=command, state="resumed")
+    return tuple(map(_run_of, rows))
+
+
+def adopt_run(db: Database, id: RunId, *, process: Process, command: str) -> RunRecord:
+    """Another process drives the run from now on."""
+    require_run(db, id)
+    db.execute(
+        "update runs set pid = ?, host = ?, born = ?, command = ?, state = 'running', wanted = 'go' where id = ?",
+        [process.pid, process.host, process.born, command, id],
+    )
+    _note(db, id, None, process=process, command=command, state="resumed")
     return require_run(db, id)
 
 
@@ -123,13 +148,14 @@ def control_run(
     db: Database, id: RunId, *, wanted: Wanted | None, rate: int | None, parallel: int | None, command: str
 ) -> None:
     """Say what is wanted of a run; a number replaces its `rate` (0: none) or `parallel`."""
+    require_run(db, id)
     if wanted is not None:
         db.execute("update runs set wanted = ? where id = ?", [wanted.value, id])
-        _note(db, id, None, pid=os.getpid(), command=command, state=f"asked: {wanted}")
+        _note(db, id, None, process=this_process(), command=command, state=f"asked: {wanted}")
     for name, value in (("rate", rate), ("parallel", parallel)):
         if value is not None:
             db.execute(f"update runs set {name} = ? where id = ?", [value or None, id])
-            _note(db, id, None, pid=os.getpid(), command=command, state=f"{name}: {value}")
+            _note(db, id, None, process=this_process(), command=command, state=f"{name}: {value}")
 
 
 def save_run(db: Database, id: RunId, *, state: RunState, summary: Json | None) -> None:
@@ -139,7 +165,7 @@ def save_run(db: Database, id: RunId, *, state: RunState, summary: Json | None) 
         [state.value, now() if state.ended else None, to_json(run.summary if summary is None else summary), id],
     )
     if state is not run.state:
-        _note(db, id, None, pid=run.pid, command=run.command, state=state.value)
+        _note(db, id, None, process=run.process, command=run.command, state=state.value)
     if state.ended:
         db.execute(
             "delete from movers where created_at < ? and not exists (select 1 from runs where finished_at is null)",
@@ -168,38 +194,48 @@ def read_steps(db: Database, id: RunId) -> tuple[StepRecord, ...]:
     )
 
 
-def read_switching(db: Database, uid: str) -> tuple[int, ...]:
+def read_switching(db: Database, uid: str) -> tuple[Process, ...]:
     rows = db.conn.execute(
-        "select distinct pid from runs join steps on run = id "
+        "select distinct host, pid, born from runs join steps on run = id "
         "where finished_at is null and wanted = 'go' and uid = ? and steps.state = 'switching' and error is null",
         [uid],
     )
-    return tuple(row[0] for row in rows)
+    return tuple(Process(host=row[0], pid=row[1], born=row[2]) for row in rows)
 
 
 def save_step(db: Database, id: RunId, step: StepRecord, *, detail: str) -> None:
     """Record how far a step is; a new state, or a detail, is a line of the journal."""
+    run = require_run(db, id)
     before = db.conn.execute("select state from steps where run = ? and number = ?", [id, step.number]).fetchone()
     db.execute(
         f"insert or replace into steps (run, {_STEP}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [id, *_step_row(step)],
     )
     if detail or before is None or before[0] != step.state:
-        run = require_run(db, id)
-        _note(db, id, step.number, pid=run.pid, command=run.command, state=step.state.value, detail=detail)
+        _note(db, id, step.number, process=run.process, command=run.command, state=step.state.value, detail=detail)
 
 
-def _note(db: Database, id: RunId, step: int | None, *, pid: int, command: str, state: str, detail: str = "") -> None:
+def _note(
+    db: Database, id: RunId, step: int | None, *, process: Process, command: str, state: str, detail: str = ""
+) -> None:
     db.execute(
-        "insert into step_events (run, step, at, pid, command, state, detail) values (?, ?, ?, ?, ?, ?, ?)",
-        [id, step, now(), pid, command, state, detail],
+        "insert into step_events (run, step, at, pid, host, command, state, detail) values (?, ?, ?, ?, ?, ?, ?, ?)",
+        [id, step, now(), process.pid, process.host, command, state, detail],
     )
 
 
 def read_events(db: Database, id: RunId) -> tuple[StepEvent, ...]:
     rows = db.conn.execute(
-        "select step, at, pid, command, state, detail from step_events where run = ? order by rowid", [id]
+        "select step, at, pid, host, command, state, detail from step_events where run = ? order by rowid", [id]
     )
     return tuple(
-        StepEvent(step=row[0], at=row[1], pid=row[2], command=row[3], state=row[4], detail=row[5]) for row in rows
+        StepEvent(
+            step=row[0],
+            at=row[1],
+            process=Process(host=row[3], pid=row[2]),
+            command=row[4],
+            state=row[5],
+            detail=row[6],
+        )
+        for row in rows
     )

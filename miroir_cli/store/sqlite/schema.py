@@ -94,5 +94,175 @@ _MOVES = (
     "create index step_events_by_run on step_events (run)",
 )
 
-NEWEST_VERSION = 2
+
+@migrations()
+def m003_tasks_of_clients(db: Database) -> None:
+    for statement in _TASKS:
+        db.execute(statement)
+
+
+_TASKS = (
+    """create table tasks (
+        uid integer primary key autoincrement, index_uid text, type text not null, status text not null, details text,
+        error text, enqueued_at integer not null, started_at integer, finished_at integer, custom_metadata text,
+        canceled_by integer, incarnation integer, n integer, node_tasks text not null default '{}', owner text,
+        documents integer, told integer not null default 0)""",
+    "create unique index tasks_by_intent on tasks (index_uid, incarnation, n) where n is not null",
+    "create index tasks_of_work on tasks (uid) where status in ('enqueued', 'processing') and n is null",
+    "create index tasks_of_writes on tasks (index_uid, n) where status in ('enqueued', 'processing') and n is not null",
+    "create index tasks_by_status on tasks (status)",
+    "create index tasks_untold on tasks (uid) where told = 0",
+    """create table task_indexes (
+        index_uid text not null, task integer not null references tasks (uid) on delete cascade,
+        primary key (index_uid, task)) without rowid""",
+    "create index task_indexes_by_task on task_indexes (task)",
+    """create table idempotency_cache (
+        key text primary key, body_sha256 text not null, task_uid integer, owner text not null,
+        reserved_at integer not null, expires_at integer not null) without rowid""",
+    "create index idempotency_cache_by_task on idempotency_cache (task_uid)",
+    "create index idempotency_cache_by_end on idempotency_cache (expires_at)",
+    "create table webhooks (uuid text primary key, url text not null, headers text not null) without rowid",
+)
+
+
+@migrations()
+def m004_sessions(db: Database) -> None:
+    for statement in _SESSIONS:
+        db.execute(statement)
+
+
+_SESSIONS = (
+    """create table sessions (
+        session text not null, uid text not null, incarnation integer not null, n integer not null,
+        expires_at integer not null, primary key (session, uid)) without rowid""",
+    "create index sessions_by_end on sessions (expires_at)",
+)
+
+
+@migrations()
+def m005_keys_and_settings(db: Database) -> None:
+    for statement in _KEYS_AND_SETTINGS:
+        db.execute(statement)
+
+
+_KEYS_AND_SETTINGS = (
+    """create table api_keys (
+        uid text primary key, name text, description text, actions text not null, indexes text not null,
+        expires_at text, created_at text not null, updated_at text not null,
+        deleted integer not null default 0) without rowid""",
+    """create table node_settings_version (
+        index_uid text not null, node text not null, version integer not null, updated_at integer not null,
+        primary key (index_uid, node)) without rowid""",
+    "alter table indexes add column frozen text",
+)
+
+
+@migrations()
+def m006_commands(db: Database) -> None:
+    for statement in _COMMANDS:
+        db.execute(statement)
+
+
+_COMMANDS = (
+    """create table commands (
+        id integer primary key autoincrement, mark text not null unique, words text not null, line text not null,
+        cluster text not null, user text not null, host text not null, pid integer not null,
+        started_at integer not null, born text, behind text, folder text, topology text, finished_at integer,
+        status integer, code text, result text)""",
+    "create index commands_by_start on commands (started_at)",
+    "create index step_events_of_runs on step_events (pid, at) where step is null",
+)
+
+
+@migrations()
+def m007_names_on_nodes(db: Database) -> None:
+    for statement in _NAMES_ON_NODES:
+        db.execute(statement)
+
+
+_NAMES_ON_NODES = (
+    "alter table indexes add column stored_as text not null default ''",
+    "update indexes set stored_as = uid",
+    "create unique index indexes_by_stored_name on indexes (stored_as) where state != 'deleted'",
+    "alter table cluster add column renamed integer not null default 0",
+)
+
+
+@migrations()
+def m008_several_hosts(db: Database) -> None:
+    for statement in (*_SEVERAL_HOSTS, *_COUNTED_TASKS):
+        db.execute(statement)
+
+
+_SEVERAL_HOSTS = (
+    # which process drives a run, when it may run on another host: see `Process` in `store/journal.py`
+    "alter table runs add column host text not null default ''",
+    "alter table runs add column born text not null default ''",
+    "alter table step_events add column host text not null default ''",
+    """create table jobs (
+        id integer primary key autoincrement, type text not null, params text not null, state text not null,
+        claimed_by text, claim_expires_at integer, progress text not null default '{}')""",
+    "create index jobs_by_state on jobs (state)",
+    """create table canaries (
+        id text primary key, name text not null, index_uid text not null, interval_s integer not null,
+        query text not null, assertions text not null, enabled integer not null,
+        created_at integer not null) without rowid""",
+    """create table canary_runs (
+        canary_id text not null references canaries (id) on delete cascade, ran_at integer not null,
+        status text not null check (status in ('pass', 'fail', 'error')), latency_ms integer not null,
+        failed_assertions text not null default '[]', primary key (canary_id, ran_at)) without rowid""",
+    """create table cdc_cursors (
+        sink text not null, index_uid text not null, last_event_seq integer not null, updated_at integer not null,
+        primary key (sink, index_uid)) without rowid""",
+    """create table tenant_map (
+        api_key_hash text primary key, tenant_id text not null, "group" text) without rowid""",
+    """create table rollover_policies (
+        name text primary key, write_alias text not null, read_alias text not null, pattern text not null,
+        triggers text not null, retention text not null, template text not null,
+        enabled integer not null) without rowid""",
+    """create table search_ui_config (
+        index_uid text primary key, config text not null, updated_at integer not null) without rowid""",
+    """create table admin_sessions (
+        session_id text primary key, csrf_token text not null, admin_key_hash text not null,
+        created_at integer not null, expires_at integer not null, revoked integer not null default 0,
+        user_agent text, source_ip text) without rowid""",
+    "create index admin_sessions_by_end on admin_sessions (expires_at)",
+    """create table aliases (
+        name text primary key, kind text not null check (kind in ('single', 'multi')), current_uid text,
+        target_uids text not null, version integer not null, created_at integer not null,
+        history text not null) without rowid""",
+)
+
+_COUNT = """insert into task_counts (index_uid, touched, type, status, begun, tasks)
+    values (coalesce(new.index_uid, ''), coalesce(new.touched, ''), new.type, new.status, new.started_at is not null, 1)
+    on conflict (index_uid, touched, type, status, begun) do update set tasks = tasks + 1;"""
+
+_ALIKE = """index_uid = coalesce(old.index_uid, '') and touched = coalesce(old.touched, '') and type = old.type
+    and status = old.status and begun = (old.started_at is not null)"""
+
+_DISCOUNT = f"""update task_counts set tasks = tasks - 1 where {_ALIKE};
+    delete from task_counts where {_ALIKE} and tasks = 0;"""
+
+_COUNTED_TASKS = (
+    # the indexes that a task touches, as JSON, where that is not just its own
+    "alter table tasks add column touched text",
+    """update tasks set touched = (select json_group_array(i.index_uid) from task_indexes i where i.task = tasks.uid)
+        where (select count(*) from task_indexes i where i.task = tasks.uid) <> (index_uid is not null)
+        or (select count(*) from task_indexes i where i.task = tasks.uid and i.index_uid = tasks.index_uid)
+        <> (index_uid is not null)""",
+    """create table task_counts (
+        index_uid text not null, touched text not null, type text not null, status text not null,
+        begun integer not null, tasks integer not null,
+        primary key (index_uid, touched, type, status, begun)) without rowid""",
+    """insert into task_counts select coalesce(index_uid, ''), coalesce(touched, ''), type, status,
+        started_at is not null, count(*) from tasks group by 1, 2, 3, 4, 5""",
+    f"create trigger tasks_added after insert on tasks begin {_COUNT} end",
+    f"create trigger tasks_deleted after delete on tasks begin {_DISCOUNT} end",
+    f"""create trigger tasks_changed after update of index_uid, touched, type, status, started_at on tasks
+        begin {_DISCOUNT} {_COUNT} end""",
+    "create index tasks_by_type on tasks (type, status)",
+    "create index tasks_by_index on tasks (index_uid, type, status)",
+)
+
+NEWEST_VERSION = 8
 """Number of the newest migration; the state file carries it as its `user_version`."""

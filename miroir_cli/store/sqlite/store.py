@@ -7,33 +7,73 @@ reads use a second connection on the caller's thread: with WAL they neither wait
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from miroir_cli.errors import StateUnavailable
-from miroir_cli.store.journal import Changes, RunKind
-from miroir_cli.store.sqlite import cluster, imports, intents, moves, runs
+from miroir_cli.store.journal import RunKind
+from miroir_cli.store.sessions import LOOK_EVERY
+from miroir_cli.store.sqlite import (
+    active,
+    aliases,
+    api_keys,
+    cluster,
+    commands,
+    imports,
+    intents,
+    names,
+    rebuild,
+    runs,
+    sessions,
+)
+from miroir_cli.store.sqlite.admin_sessions import AdminSessionRows
+from miroir_cli.store.sqlite.aliases import AliasRows
+from miroir_cli.store.sqlite.canaries import CanaryRows
 from miroir_cli.store.sqlite.database import (
     BUSY_TIMEOUT,
     connect,
     connect_to_read,
     find_damage,
     prepare,
-    transaction,
     translated,
 )
+from miroir_cli.store.sqlite.jobs import JobRows
+from miroir_cli.store.sqlite.move_rows import MoveRows
+from miroir_cli.store.sqlite.services import CursorRows, RolloverRows, SearchUiRows, TenantRows
+from miroir_cli.store.sqlite.task_rows import TaskRows
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from miroir_cli.model import Index, IndexMap, Intent, Json, NodeName, ReplicaState, ShardId, WriteKind
-    from miroir_cli.store.journal import RunId, RunRecord, RunState, StepEvent, StepRecord, Wanted
+    from miroir_cli.model import (
+        Index,
+        IndexMap,
+        IndexUid,
+        Intent,
+        Json,
+        NodeName,
+        ReplicaState,
+        ShardId,
+        StoredUid,
+        WriteKind,
+    )
+    from miroir_cli.store.journal import (
+        CommandRecord,
+        JournalQuery,
+        Process,
+        RunId,
+        RunRecord,
+        RunState,
+        StepEvent,
+        StepRecord,
+        Wanted,
+    )
     from miroir_cli.store.records import (
+        ApiKey,
         BatchRecord,
         ClusterRecord,
+        Copies,
         Creation,
         Deletion,
         ImportRecord,
@@ -42,22 +82,27 @@ if TYPE_CHECKING:
         Marked,
         Member,
         Pending,
+        Progress,
         Rebuilt,
+        Renaming,
         Settle,
     )
+    from miroir_cli.store.tasks import NewTask
 
-Result = TypeVar("Result")
 
-
-class SqliteStore:
-    """The protocol `miroir_cli.store.records.Store` over one SQLite file."""
-
-    def __init__(self, path: Path, writer: Database, reader: Database) -> None:
-        self.path = path
-        self._writer = writer
-        self._reader = reader
-        self._file = _identity(path)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="miroir-state")
+class SqliteStore(
+    AliasRows,
+    MoveRows,
+    TaskRows,
+    JobRows,
+    CanaryRows,
+    CursorRows,
+    TenantRows,
+    RolloverRows,
+    SearchUiRows,
+    AdminSessionRows,
+):
+    """The protocol `miroir_cli.store.protocol.Store` over one SQLite file."""
 
     @classmethod
     def open(cls, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Self:
@@ -104,31 +149,6 @@ class SqliteStore:
         self._writer.conn.close()
         self._reader.conn.close()
 
-    async def _write(self, change: Callable[[Database], Result], *, durable: bool = True) -> Result:
-        def run() -> Result:
-            self._check_place()
-            with transaction(self._writer, self.path, durable=durable) as db:
-                return change(db)
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    def _check_place(self) -> None:
-        """What is written into a file that was removed or replaced would be lost without anybody noticing."""
-        if _identity(self.path) != self._file:
-            raise StateUnavailable(
-                f"state file `{self.path}` was removed or replaced while this command ran",
-                hint="run the same command again; if the file is lost, run `miroir state recover` first",
-            )
-
-    def _read(self, look: Callable[[Database], Result]) -> Result:
-        """Several reads of one moment."""
-        with translated(self.path):
-            self._reader.conn.execute("begin")
-            try:
-                return look(self._reader)
-            finally:
-                self._reader.conn.execute("rollback")
-
     # -- the cluster and its nodes
 
     async def cluster(self) -> ClusterRecord | None:
@@ -152,7 +172,7 @@ class SqliteStore:
 
     async def rebuild(self, state: Rebuilt) -> None:
         """Fill an empty store with a whole state."""
-        await self._write(lambda db: cluster.rebuild(db, state))
+        await self._write(lambda db: rebuild.rebuild(db, state))
 
     # -- indexes
 
@@ -164,7 +184,11 @@ class SqliteStore:
         return self._read(lambda db: cluster.read_map(db, uid))
 
     async def begin_creation(self, index: Index, *, nodes: Mapping[NodeName, int]) -> Index:
-        return await self._write(lambda db: cluster.begin_creation(db, index, nodes=nodes))
+        def begin(db: Database) -> Index:
+            aliases.require_no_alias(db, index.uid)
+            return cluster.begin_creation(db, index, nodes=nodes)
+
+        return await self._write(begin)
 
     async def creation(self, uid: str) -> Creation | None:
         return self._read(lambda db: cluster.read_creation(db, uid))
@@ -175,7 +199,11 @@ class SqliteStore:
         return await self._write(lambda db: cluster.finish_creation(db, index, placement=placement, bases=bases))
 
     async def begin_deletion(self, index: Index) -> None:
-        await self._write(lambda db: cluster.begin_deletion(db, index))
+        def begin(db: Database) -> None:
+            aliases.require_unused(db, index.uid)
+            cluster.begin_deletion(db, index)
+
+        await self._write(begin)
 
     async def deletion(self, uid: str) -> Deletion | None:
         return self._read(lambda db: cluster.read_deletion(db, uid))
@@ -186,17 +214,64 @@ class SqliteStore:
     async def forget_index(self, uid: str) -> None:
         await self._write(lambda db: cluster.forget_index(db, uid))
 
-    async def set_replicas(self, uid: str, replicas: int) -> None:
-        await self._write(lambda db: cluster.set_replicas(db, uid, replicas))
+    async def set_replicas(self, index: Index, replicas: int) -> None:
+        await self._write(lambda db: cluster.set_replicas(db, index, replicas))
 
-    async def note_published(self, uid: str, epoch: int) -> None:
-        await self._write(lambda db: cluster.note_published(db, uid, epoch), durable=False)
+    async def note_published(self, index: Index, epoch: int) -> None:
+        await self._write(lambda db: cluster.note_published(db, index, epoch), durable=False)
 
     async def unpublished(self, uid: str) -> bool:
         return self._read(lambda db: cluster.read_unpublished(db, uid))
 
-    async def mark(self, uid: str, replicas: Mapping[NodeName, Iterable[ShardId]], *, state: ReplicaState) -> Marked:
-        return await self._write(lambda db: cluster.mark(db, uid, replicas, state=state))
+    async def mark(
+        self,
+        uid: str,
+        replicas: Mapping[NodeName, Iterable[ShardId]],
+        *,
+        state: ReplicaState,
+        incarnation: int | None = None,
+    ) -> Marked:
+        return await self._write(lambda db: cluster.mark(db, uid, replicas, state=state, incarnation=incarnation))
+
+    async def lose(self, node: NodeName) -> tuple[IndexUid, ...]:
+        return await self._write(lambda db: cluster.lose(db, node))
+
+    # -- names
+
+    async def free_name(self, uid: str) -> StoredUid:
+        return self._read(lambda db: cluster.free_name(db, uid))
+
+    async def require(self, index: Index) -> None:
+        """Raise `IndexNotFound` or `IndexRenamed` unless the name of an index still stands for it."""
+        self._read(lambda db: active.require_active(db, index))
+
+    async def follow(self, index: Index) -> Index | None:
+        """The same index by the name that it has now; None when it was deleted."""
+        return self._read(lambda db: names.read_by_content(db, index))
+
+    async def rename(
+        self,
+        renaming: Renaming,
+        *,
+        is_driven: Callable[[RunRecord], bool],
+        is_running: Callable[[ImportRecord], bool],
+    ) -> int:
+        """Give indexes their new names, all or none of them; the epoch from which on they have them.
+
+        Raises `IndexNotFound`, `AlreadyExists`, `IndexRenamed` when somebody else was quicker, and `Locked` while a
+        write of one is on its way, a run that somebody drives moves its shards, or an import writes to it.
+        """
+        return await self._write(lambda db: names.rename(db, renaming, is_driven=is_driven, is_running=is_running))
+
+    async def maps(self) -> tuple[IndexMap, ...]:
+        return self._read(cluster.read_maps)
+
+    async def copies(self) -> Copies:
+        return self._read(names.read_copies)
+
+    async def progress(self, uid: str) -> Progress | None:
+        with translated(self.path):
+            return cluster.read_progress(self._reader, uid)
 
     # -- writes
 
@@ -212,6 +287,7 @@ class SqliteStore:
         body: Json | None = None,
         batch: BatchRecord | None = None,
         keys: KeysOf | None = None,
+        task: NewTask | None = None,
     ) -> Intent:
         return await self._write(
             lambda db: intents.open_intent(
@@ -225,6 +301,7 @@ class SqliteStore:
                 body=body,
                 batch=batch,
                 keys=keys,
+                task=task,
             )
         )
 
@@ -238,91 +315,36 @@ class SqliteStore:
         """Durable: what is accepted may carry a stale mark, and a mark must outlast a power loss."""
         return await self._write(lambda db: intents.close_intent(db, intent, judge))
 
-    async def pending(self, uid: str) -> Pending:
-        return self._read(lambda db: intents.read_pending(db, uid))
+    async def pending(self, index: str | Index) -> Pending:
+        return self._read(lambda db: intents.read_pending(db, index))
 
-    async def settle_intents(self, uid: str, judge: Settle) -> tuple[tuple[Intent, ...], Marked]:
-        return await self._write(lambda db: intents.settle_intents(db, uid, judge))
+    async def settle_intents(self, index: Index, judge: Settle) -> tuple[tuple[Intent, ...], Marked]:
+        return await self._write(lambda db: intents.settle_intents(db, index, judge))
 
-    # -- moves of replicas
+    # -- sessions
 
-    async def join(
-        self, index: Index, shard: ShardId, node: NodeName, *, nonce: str, top: int
-    ) -> tuple[int, ReplicaState | None]:
-        return await self._write(lambda db: moves.join(db, index, shard, node, nonce=nonce, top=top))
+    async def remember_session(self, session: str, uid: str, n: int, *, incarnation: int | None = None) -> None:
+        self._sessions += 1
+        crowded = self._sessions % LOOK_EVERY == 1
 
-    async def switch(
-        self,
-        index: Index,
-        shard: ShardId,
-        node: NodeName,
-        *,
-        nonce: str,
-        source: NodeName,
-        leaving: NodeName | None,
-        newest: int,
-        base: int,
-    ) -> Marked | None:
-        return await self._write(
-            lambda db: moves.switch(
-                db, index, shard, node, nonce=nonce, source=source, leaving=leaving, newest=newest, base=base
-            )
-        )
+        def remember(db: Database) -> None:
+            sessions.remember(db, session, uid, n, incarnation=incarnation)
+            if crowded:
+                sessions.forget_oldest(db)
 
-    async def leave(self, index: Index, shard: ShardId, node: NodeName, *, keep: int) -> bool:
-        return await self._write(lambda db: moves.leave(db, index, shard, node, keep=keep))
+        await self._write(remember, durable=False)
 
-    async def unjoin(self, index: Index, shard: ShardId, node: NodeName) -> None:
-        await self._write(lambda db: moves.unjoin(db, index, shard, node))
-
-    async def served_until_they_left(self, index: Index, node: NodeName, shards: Iterable[ShardId]) -> bool:
-        return self._read(lambda db: moves.served_until_they_left(db, index, node, shards))
-
-    async def begin_forgetting(
-        self, index: Index, node: NodeName, shards: Iterable[ShardId], *, nonce: str
-    ) -> tuple[ShardId, ...]:
-        return await self._write(lambda db: moves.begin_forgetting(db, index, node, shards, nonce=nonce))
-
-    async def forget(self, index: Index, node: NodeName, shards: Iterable[ShardId]) -> None:
-        await self._write(lambda db: moves.forget(db, index, node, shards))
-
-    async def promote(self, index: Index, shard: ShardId, node: NodeName, *, top: int) -> None:
-        await self._write(lambda db: moves.promote(db, index, shard, node, top=top))
-
-    async def changes(self, uid: str, shard: ShardId, *, above: int, most: int | None = None) -> Changes:
-        keys: set[str] = set()
-        while True:
-            page, read = self._changes_above(uid, shard, above)
-            keys |= page.keys
-            if page.sweep:
-                return Changes(sweep=True)
-            if read is None or (most is not None and len(keys) > most):
-                return Changes(keys=frozenset(keys))
-            above = read
-            await asyncio.sleep(0)
-
-    def _changes_above(self, uid: str, shard: ShardId, above: int) -> tuple[Changes, int | None]:
-        return self._read(lambda db: moves.read_changes(db, uid, shard, above=above))
-
-    async def account(self, uid: str, node: NodeName, tasks: Iterable[int]) -> None:
-        await self._write(lambda db: moves.account(db, uid, node, tasks))
-
-    async def accounted(self, uid: str, node: NodeName, *, above: int) -> frozenset[int]:
-        return self._read(lambda db: moves.read_accounted(db, uid, node, above=above))
-
-    async def was_addressed(self, uid: str, node: NodeName) -> bool:
-        return self._read(lambda db: moves.was_addressed(db, uid, node))
-
-    async def expel(self, node: NodeName) -> None:
-        await self._write(lambda db: moves.expel(db, node))
+    async def session_waits_for(self, session: str, uid: str) -> int | None:
+        with translated(self.path):
+            return sessions.read_unsettled(self._reader, session, uid)
 
     # -- runs
 
     async def begin_run(self, run: RunRecord, steps: Sequence[StepRecord]) -> RunRecord:
         return await self._write(lambda db: runs.begin_run(db, run, steps))
 
-    async def adopt_run(self, id: RunId, *, pid: int, command: str) -> RunRecord:
-        return await self._write(lambda db: runs.adopt_run(db, id, pid=pid, command=command))
+    async def adopt_run(self, id: RunId, *, process: Process, command: str) -> RunRecord:
+        return await self._write(lambda db: runs.adopt_run(db, id, process=process, command=command))
 
     async def run(self, id: RunId) -> RunRecord | None:
         return self._read(lambda db: runs.read_run(db, id))
@@ -355,12 +377,51 @@ class SqliteStore:
     async def save_step(self, id: RunId, step: StepRecord, *, detail: str = "") -> None:
         await self._write(lambda db: runs.save_step(db, id, step, detail=detail))
 
-    async def switching(self, uid: str) -> tuple[int, ...]:
+    async def switching(self, uid: str) -> tuple[Process, ...]:
         """The processes whose runs are about to switch a shard of the index."""
         return self._read(lambda db: runs.read_switching(db, uid))
 
     async def events(self, id: RunId) -> tuple[StepEvent, ...]:
         return self._read(lambda db: runs.read_events(db, id))
+
+    # -- commands
+
+    async def save_command(self, record: CommandRecord, *, durable: bool) -> None:
+        await self._write(lambda db: commands.save_command(db, record), durable=durable)
+
+    async def commands(self, query: JournalQuery) -> tuple[CommandRecord, ...]:
+        return self._read(lambda db: commands.read_commands(db, query))
+
+    async def command(self, id: int) -> CommandRecord | None:
+        return self._read(lambda db: commands.read_command(db, id))
+
+    # -- settings of the nodes
+
+    async def freeze(self, index: Index, reason: str | None) -> None:
+        await self._write(lambda db: cluster.freeze(db, index, reason))
+
+    async def frozen(self) -> dict[str, str]:
+        return self._read(cluster.read_frozen)
+
+    async def note_settings(self, index: Index, nodes: Iterable[NodeName], version: int) -> None:
+        await self._write(lambda db: cluster.note_settings(db, index, nodes, version))
+
+    async def settings_versions(self, uid: str) -> dict[NodeName, int]:
+        return self._read(lambda db: cluster.read_settings_versions(db, uid))
+
+    # -- the clients' keys
+
+    async def api_keys(self) -> tuple[ApiKey, ...]:
+        return self._read(api_keys.read_keys)
+
+    async def begin_api_keys(self, keys: Sequence[ApiKey]) -> None:
+        await self._write(lambda db: api_keys.begin_keys(db, keys))
+
+    async def add_api_key(self, key: ApiKey) -> bool:
+        return await self._write(lambda db: api_keys.add_key(db, key))
+
+    async def save_api_key(self, key: ApiKey) -> bool:
+        return await self._write(lambda db: api_keys.save_key(db, key))
 
     # -- imports
 
@@ -384,12 +445,3 @@ class SqliteStore:
     async def batches(self, import_id: int) -> tuple[BatchRecord, ...]:
         with translated(self.path):
             return imports.read_batches(self._reader, import_id)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file it is that has this name now; None when there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from miroir_cli.dev.engine.ports import free_port
 from miroir_cli.dev.engine.testing import running_engine
 
 
@@ -70,9 +70,7 @@ def start(directory: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     first = start(tmp_path, port)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         uids = [client.post("/indexes/i/documents", json=[{"id": n}]).json()["taskUid"] for n in range(30)]

@@ -1,0 +1,1 @@
+"""`miroir serve`: the cluster as one Meilisearch, over the same verbs as the command line."""

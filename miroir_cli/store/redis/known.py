@@ -1,0 +1,53 @@
+"""What a process knows of the state that it works on: a Redis that has lost it is not taken for one that has it.
+
+Restarted without its data, failed over to a replica that lacked the last changes, emptied by hand: whoever read it
+before notices in the round trip of what is read next, and neither answers by it nor writes into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from miroir_cli.errors import StateUnavailable
+from miroir_cli.store.redis.keys import CLUSTER
+
+if TYPE_CHECKING:
+    from miroir_cli.store.redis.fields import Command
+
+QUESTION: Final[Command] = ("HMGET", CLUSTER, "id", "epoch")
+"""What is asked beside: whose the state is, and how far it is."""
+
+HINT: Final = "put Redis's data back, or run `miroir state recover` to rebuild the state from the nodes"
+
+
+class Known:
+    """The cluster that a process has found in a Redis at `shown`, and the newest epoch that it has read there."""
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+        self.id: str | None = None
+        self.epoch = 0
+
+    def heed(self, answer: Sequence[Any], *, since: int) -> None:
+        """Compare the answer to `QUESTION` with what was known when it was asked (`since`: the epoch of then).
+
+        Raises `StateUnavailable` when the state is gone, another cluster's, or older.
+        """
+        id, written = answer
+        if id is None:
+            if self.id is not None:
+                raise StateUnavailable(
+                    f"Redis at {self.shown} has lost the state of the cluster, which was at epoch {since}", hint=HINT
+                )
+            return
+        epoch = int(written)
+        if self.id not in (None, id):
+            raise StateUnavailable(f"Redis at {self.shown} has the state of another cluster by now", hint=HINT)
+        if epoch < since:
+            raise StateUnavailable(
+                f"Redis at {self.shown} has forgotten changes: the state was at epoch {since}, and is at {epoch}",
+                hint=HINT,
+            )
+        self.id = id
+        self.epoch = max(self.epoch, epoch)

@@ -1,0 +1,126 @@
+"""Tasks in columns: what is found there is what a look at each task would find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miroir_cli.store.redis.columns import BLOCK, MARK, TIME, TIMES, Columns, Wanted, state_mark, time, type_mark
+from miroir_cli.store.tasks import TaskStatus
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A task, as far as columns know it."""
+
+    uid: int
+    status: TaskStatus
+    type: int
+    subject: int
+    times: tuple[int | None, int | None, int | None]
+
+
+moments = st.none() | st.integers(0, 3) | st.integers(0, 2_000_000_000_000)
+tasks = st.lists(
+    st.builds(
+        Marked,
+        uid=st.integers(0, 5) | st.integers(BLOCK - 2, BLOCK + 2) | st.integers(5 * BLOCK, 5 * BLOCK + 3),
+        status=st.sampled_from(TaskStatus),
+        type=st.integers(1, 3) | st.integers(1, 127),
+        subject=st.integers(0, 3) | st.integers(120, 140) | st.integers(0, 128**4 - 1),
+        times=st.tuples(moments, moments, moments),
+    ),
+    max_size=12,
+    unique_by=lambda task: task.uid,
+)
+limits = st.dictionaries(st.sampled_from(TIMES), st.floats(-5, 3e13) | st.integers(-1, 4), max_size=2)
+
+
+def columns(found: Sequence[Marked]) -> Columns:
+    """Their columns; the last block is cut off behind its last task, as it is in a growing string."""
+    blocks = sorted({task.uid // BLOCK for task in found} | {7})
+    marks: list[str | None] = []
+    times: list[str | None] = []
+    for block in blocks:
+        here = {task.uid % BLOCK: task for task in found if task.uid // BLOCK == block}
+        size = max(here, default=-1) + 1
+        mark, moment = ["\0" * MARK] * size, ["\0" * TIME * len(TIMES)] * size
+        for place, task in here.items():
+            begun = task.times[1] is not None
+            mark[place] = state_mark(task.status, begun=begun, subject=task.subject) + type_mark(task.type)
+            moment[place] = "".join(map(time, task.times))
+        marks.append("".join(mark) if here else None)
+        times.append("".join(moment) if here else None)
+    return Columns.of(blocks, marks, times)
+
+
+def is_wanted(task: Marked, wanted: Wanted) -> bool:
+    times = dict(zip(TIMES, task.times, strict=True))
+
+    def within(column: str, low: float | None, high: float | None) -> bool:
+        moment = times[column]
+        return moment is not None and (low is None or moment > low) and (high is None or moment < high)
+
+    return (
+        (wanted.uids is None or task.uid in wanted.uids)
+        and (wanted.statuses is None or task.status in wanted.statuses)
+        and (not wanted.begun or times["started_at"] is not None)
+        and (wanted.types is None or task.type in wanted.types)
+        and task.type != wanted.without
+        and (wanted.subjects is None or task.subject in wanted.subjects)
+        and all(within(column, None, limit) for column, limit in wanted.before.items())
+        and all(within(column, limit, None) for column, limit in wanted.after.items())
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[Marked], Wanted]:
+    found = draw(tasks)
+    of = {name: sorted({getattr(task, name) for task in found}) or [0] for name in ("uid", "type", "subject")}
+    wanted = Wanted(
+        uids=draw(st.none() | st.lists(st.sampled_from(of["uid"]) | st.integers(-3, 9 * BLOCK))),
+        statuses=draw(st.none() | st.lists(st.sampled_from(["enqueued", "processing", "failed", "nonsense"]))),
+        begun=draw(st.booleans()),
+        types=draw(st.none() | st.lists(st.sampled_from(of["type"]))),
+        without=draw(st.none() | st.integers(1, 3)),
+        subjects=draw(st.none() | st.lists(st.sampled_from(of["subject"]) | st.integers(0, 128**4 - 1))),
+        before=draw(limits),
+        after=draw(limits),
+    )
+    return found, wanted
+
+
+@given(cases())
+def test_those_are_found_that_fulfil_every_condition(case: tuple[list[Marked], Wanted]) -> None:
+    tasks, wanted = case
+    found = columns(tasks).find(wanted)
+    expected = sorted(task.uid for task in tasks if is_wanted(task, wanted))
+    assert found.uids() == expected and found.count == len(expected)
+
+
+@given(tasks, st.none() | st.integers(0, 4), st.none() | st.integers(-2, 9 * BLOCK) | st.integers(0, 5), st.booleans())
+def test_a_page_is_cut_out_of_what_is_found(
+    tasks: list[Marked], limit: int | None, begin: int | None, reverse: bool
+) -> None:
+    uids = sorted((task.uid for task in tasks), reverse=not reverse)
+    behind = [uid for uid in uids if begin is None or (uid >= begin if reverse else uid <= begin)]
+    page = columns(tasks).find(Wanted()).page(limit=limit, begin=begin, reverse=reverse)
+    assert page == behind[:limit]
+
+
+@given(tasks, st.integers(0, 8))
+def test_what_is_behind_the_newest_ones(tasks: list[Marked], newest: int) -> None:
+    uids = sorted((task.uid for task in tasks), reverse=True)
+    assert columns(tasks).find(Wanted()).skip(newest) == (uids[newest] if newest < len(uids) else 0)
+
+
+def test_nothing_is_found_where_there_is_nothing() -> None:
+    empty = Columns.of([], []).find(Wanted(statuses=["failed"], subjects=[], after={"started_at": 1.5}))
+    assert empty.uids() == [] and empty.page(limit=3, begin=9, reverse=False) == [] and empty.skip(0) == 0
+
+
+def test_a_time_that_does_not_fit_is_the_nearest_that_does() -> None:
+    assert (time(-4), time(10**14), time(None)) == ("0" * TIME, "9" * TIME, "\0" * TIME)

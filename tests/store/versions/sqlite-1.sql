@@ -1,0 +1,83 @@
+BEGIN TRANSACTION;
+CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+);
+INSERT INTO "_sqlite_migrations" VALUES(1,'miroir','m001_cluster_and_writes','2025-01-01 00:00:00');
+CREATE TABLE batches (
+        import_id integer not null references imports (id) on delete cascade, number integer not null,
+        source integer not null, start integer not null, "end" integer not null, first_line integer not null,
+        last_line integer not null, documents integer not null, rejected integer not null, intents text not null,
+        state text not null, primary key (import_id, number)) without rowid;
+INSERT INTO "batches" VALUES(1,1,0,0,512,1,7,7,0,'{"1":[0,1]}','done');
+INSERT INTO "batches" VALUES(1,2,0,512,900,8,12,5,1,'{"2":[0,1]}','sending');
+CREATE TABLE "cluster" (
+   "id" INTEGER PRIMARY KEY,
+   "name" TEXT,
+   "cluster_id" TEXT,
+   "epoch" INTEGER
+);
+INSERT INTO "cluster" VALUES(1,'old','c0ffee',9);
+CREATE TABLE foreign_tasks (
+        uid text not null, node text not null, task integer not null,
+        primary key (uid, node, task)) without rowid;
+INSERT INTO "foreign_tasks" VALUES('books','a',39);
+CREATE TABLE imports (
+        id integer primary key, uid text not null, incarnation integer not null, fingerprint text not null,
+        options text not null, state text not null, started_at integer not null, finished_at integer,
+        summary text not null default '{}');
+INSERT INTO "imports" VALUES(1,'books',3,'{"sources":[]}','{"format":"ndjson"}','running',1700000000500,NULL,'{}');
+INSERT INTO "imports" VALUES(2,'books',3,'{"sources":[]}','{}','done',1700000000100,1700000000400,'{"documents":7}');
+CREATE TABLE indexes (
+        uid text primary key, incarnation integer not null, primary_key text not null, shards integer not null,
+        replicas integer not null, tie_break integer not null, settings text not null, created_at integer not null,
+        state text not null check (state in ('creating', 'active', 'deleting', 'deleted')),
+        creating text not null default '{}', settled integer not null default 0);
+INSERT INTO "indexes" VALUES('books',3,'id',2,2,1,'{"searchableAttributes":["title"]}',1700000000000,'active','{}',1);
+INSERT INTO "indexes" VALUES('films',4,'id',1,1,1,'{}',1700000000001,'creating','{"a":40}',0);
+INSERT INTO "indexes" VALUES('gone',2,'id',1,1,1,'{}',1600000000000,'deleted','{}',0);
+CREATE TABLE intents (
+        uid text not null, incarnation integer not null, n integer not null, nonce text not null, kind text not null,
+        state text not null, refused text not null default '[]', failed text not null default '[]', error text,
+        body text, owner text not null, created_at integer not null,
+        primary key (uid, incarnation, n)) without rowid;
+INSERT INTO "intents" VALUES('books',3,1,'one','add','done','[]','[]',NULL,NULL,'miroir import',1700000001000);
+INSERT INTO "intents" VALUES('books',3,2,'two','add','sent','[]','[]',NULL,NULL,'miroir import',1700000002000);
+CREATE TABLE lanes (
+        uid text not null, node text not null, base integer not null, looked integer not null,
+        primary key (uid, node)) without rowid;
+INSERT INTO "lanes" VALUES('books','a',11,40);
+INSERT INTO "lanes" VALUES('books','b',3,16);
+CREATE TABLE members (name text primary key, url text not null, top_task integer not null);
+INSERT INTO "members" VALUES('a','http://10.0.0.1:7700',41);
+INSERT INTO "members" VALUES('b','http://10.0.0.2:7700',17);
+CREATE TABLE pieces (
+        uid text not null, node text not null, task integer not null, incarnation integer not null, n integer not null,
+        shards text not null, documents integer,
+        primary key (uid, node, task)) without rowid;
+INSERT INTO "pieces" VALUES('books','a',40,3,1,'[0,1]',7);
+INSERT INTO "pieces" VALUES('books','a',41,3,2,'[0]',2);
+INSERT INTO "pieces" VALUES('books','b',16,3,1,'[0,1]',7);
+INSERT INTO "pieces" VALUES('books','b',17,3,2,'[0,1]',5);
+CREATE TABLE placements (
+        uid text not null, shard integer not null, node text not null, state text not null, since integer not null,
+        primary key (uid, shard, node)) without rowid;
+INSERT INTO "placements" VALUES('books',0,'a','serving',5);
+INSERT INTO "placements" VALUES('books',0,'b','serving',5);
+INSERT INTO "placements" VALUES('books',1,'a','stale',9);
+INSERT INTO "placements" VALUES('books',1,'b','serving',5);
+CREATE TABLE targets (
+        uid text not null, incarnation integer not null, n integer not null, node text not null,
+        shards text not null, documents integer,
+        primary key (uid, incarnation, n, node)) without rowid;
+INSERT INTO "targets" VALUES('books',3,1,'a','[0,1]',7);
+INSERT INTO "targets" VALUES('books',3,1,'b','[0,1]',7);
+INSERT INTO "targets" VALUES('books',3,2,'a','[0]',2);
+INSERT INTO "targets" VALUES('books',3,2,'b','[0,1]',5);
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON "_sqlite_migrations" ("migration_set", "name");
+CREATE INDEX pieces_by_intent on pieces (uid, incarnation, n);
+COMMIT;
+PRAGMA user_version = 1;
