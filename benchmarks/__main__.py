@@ -13,10 +13,15 @@ MEASUREMENTS = {
         ["benchmarks.router", "--rows", "3000000", "--format", "parquet"],
     ],
     "import": [["benchmarks.importing"]],
+    "backup": [["benchmarks.backups"]],
     "move": [["benchmarks.moving"], ["benchmarks.moving", "--memory", "200MiB"]],
+    "sizing": [["benchmarks.sizing"], ["benchmarks.sizing", "--sizes", "320000", "--words", "20"]],
     "search": [["benchmarks.search"], ["benchmarks.search", "--replicas", "2"], ["benchmarks.replay"]],
     "facets": [["benchmarks.facets"]],
     "start": [["benchmarks.start"]],
+    "serve": [["benchmarks.serving"], ["benchmarks.serving", "--replicas", "2"]],
+    "memory": [["benchmarks.memory"]],
+    "registry": [["benchmarks.registry"]],
     "transports": [["benchmarks.transports"]],
 }
 
@@ -30,7 +35,7 @@ def main() -> None:
     for name in wanted:
         for module in MEASUREMENTS[name]:
             arguments = list(module)
-            if name in ("import", "move"):
+            if name in ("import", "backup", "move", "sizing"):
                 if binary is None:
                     print(f"{name}: skipped, it needs `meilisearch` on PATH or MIROIR_MEILISEARCH", flush=True)
                     continue

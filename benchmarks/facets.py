@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from miroir_cli.model import StoredUid
 from miroir_cli.search.scatter import search
 from tests.oracle.corpus import WORDS
 from tests.oracle.world import UID, World, embedded_nodes, real_nodes, real_server, world
@@ -72,7 +73,7 @@ async def measure(both: World, name: str, query: dict[str, Any], times: int) -> 
     equal = True
     for _ in range(times + 2):
         begin = time.perf_counter()
-        single = await both.single.search(UID, query)
+        single = await both.single.search(StoredUid(UID), query)
         between = time.perf_counter()
         cluster = await search(both.cluster, UID, query)
         took["one node"].append(between - begin)

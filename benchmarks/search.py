@@ -16,15 +16,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from miroir_cli.model import Index, IndexUid, NodeName, ShardId
+from miroir_cli.model import Index, IndexUid, NodeName, ShardId, StoredUid
 from miroir_cli.search.merge import NodeAnswer, merge
 from miroir_cli.search.reading import planner_of
 from miroir_cli.search.request import prepare
 from miroir_cli.search.scatter import search
+from miroir_cli.search.window import enough
 from tests.oracle.corpus import SETTINGS, Kinds, make_documents, make_query
 from tests.oracle.world import UID, World, embedded_nodes, real_nodes, real_server, world
 
@@ -38,7 +40,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=400)
     parser.add_argument("--replicas", type=int, default=1)
     options = parser.parse_args()
-    say(f"merge of 3 x 1,000 hits: {merge_seconds() * 1000:.1f} ms")
+    for hits in (1000, enough(1000, 1 / 3)):
+        say(f"merge of 3 x {hits:,} hits into 1,000: {merge_seconds(hits) * 1000:.1f} ms")
     binary = real_server()
     with tempfile.TemporaryDirectory() as folder:
         nodes = real_nodes(binary, 4) if binary else embedded_nodes(Path(folder), 4)
@@ -76,10 +79,12 @@ def plain_query(rng: random.Random) -> dict[str, Any]:
 
 
 async def measure(both: World, queries: Sequence[dict[str, Any]], clients: int) -> None:
+    whole = replace(both.cluster, features=None)
     asks: dict[str, Ask] = {
-        "one node": lambda query: both.single.search(UID, query),
+        "one node": lambda query: both.single.search(StoredUid(UID), query),
         "the nodes, unmerged": await unmerged(both),
         "miroir": lambda query: search(both.cluster, UID, query),
+        "miroir, all hits of every node": lambda query: search(whole, UID, query),
     }
     for ask in asks.values():
         await asyncio.gather(*(ask(query) for query in queries[:clients]))
@@ -129,23 +134,23 @@ async def together(ask: Ask, queries: Sequence[dict[str, Any]], clients: int, to
             group.create_task(client())
 
 
-def merge_seconds() -> float:
-    """The best of five merges of three answers with 1,000 hits each."""
+def merge_seconds(hits: int) -> float:
+    """The best of five merges of three answers with so many hits each."""
     index = Index(uid=IndexUid("books"), incarnation=1, primary_key="id", shards=3, replicas=1)
     prepared = prepare({"q": "sea", "limit": 1000, "sort": ["price:asc"]}, index)
     assert prepared is not None
     best = float("inf")
     for _ in range(5):
-        answers = [made_answer(random.Random(shard), shard) for shard in range(3)]
+        answers = [made_answer(random.Random(shard), shard, hits) for shard in range(3)]
         begin = time.perf_counter()
         merge(prepared, answers, index)
         best = min(best, time.perf_counter() - begin)
     return best
 
 
-def made_answer(rng: random.Random, shard: int) -> NodeAnswer:
+def made_answer(rng: random.Random, shard: int, count: int) -> NodeAnswer:
     rows = sorted(
-        (-rng.randint(1, 3), rng.randint(0, 2), round(rng.random() * 90, 2), rng.random()) for _ in range(1000)
+        (-rng.randint(1, 3), rng.randint(0, 2), round(rng.random() * 90, 2), rng.random()) for _ in range(count)
     )
     hits = [
         {

@@ -1,7 +1,8 @@
 """How long the command takes to start: `python -m benchmarks.start [--runs N]`.
 
-`miroir --help` and `miroir status` (three embedded nodes, one index) as processes of their own, taking turns with
-`python -c "import typer, rich.console"`, below which no command of ours can come. Prints the medians.
+`miroir --help`, `miroir status` (three embedded nodes, one index) and what a shell asks when somebody presses the tab
+key, as processes of their own, taking turns with `python -c "import typer, rich.console"`, below which no command of
+ours can come. Prints the medians.
 """
 
 from __future__ import annotations
@@ -28,9 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=11)
     runs: int = parser.parse_args().runs
-    miroir = [str(Path(sys.executable).with_name("miroir"))]
-    if not Path(miroir[0]).exists():
-        miroir = [sys.executable, "-m", "miroir_cli"]
+    miroir = [sys.executable, "-m", "miroir_cli"]
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         engines = [stack.enter_context(running_engine(folder / f"disk{number}")) for number in range(3)]
@@ -42,6 +41,8 @@ def main() -> None:
         commands = {
             "import typer and rich": [sys.executable, "-c", "import typer, rich.console"],
             "miroir --help": [*miroir, "--help"],
+            "miroir import --help": [*miroir, "import", "--help"],
+            "indexes for the tab key": [*miroir, "__complete", "indexes"],
             "miroir status": [*miroir, "status"],
         }
         took: dict[str, list[float]] = {label: [] for label in commands}

@@ -12,7 +12,7 @@ import socket
 import statistics
 import time
 
-from miroir_cli.model import Node, NodeName
+from miroir_cli.model import Node, NodeName, StoredUid
 from miroir_cli.node.client import NodeClient
 
 BODY = b'{"hits":[' + b",".join(b'{"id":%d,"title":"a title of some length"}' % n for n in range(20)) + b"]}"
@@ -50,9 +50,9 @@ async def _measure(client: NodeClient, in_flight: int) -> tuple[float, float]:
 
     async def worker() -> None:
         for _ in left:
-            await client.search("x", {"q": "some words", "limit": 20})
+            await client.search(StoredUid("x"), {"q": "some words", "limit": 20})
 
-    await client.search("x", {"q": "warm"})
+    await client.search(StoredUid("x"), {"q": "warm"})
     wall, cpu = time.perf_counter(), time.process_time()
     async with asyncio.TaskGroup() as group:
         for _ in range(in_flight):
