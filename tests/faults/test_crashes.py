@@ -14,6 +14,7 @@ from miroir_cli.replication.settle import settle_until
 from tests.backends import both_backends
 from tests.faults.process import Mortuary, start
 from tests.faults.world import (
+    HURRIED,
     N1,
     N2,
     UID,
@@ -97,7 +98,7 @@ async def test_a_node_that_is_frozen_while_its_writer_is_missing_is_not_taken_fo
             ledger.begun(documents)
             with Mortuary(world.path) as mortuary:
                 await mortuary.die("write", "after:open_intent", "1")
-            world.engine(1).faults.add(Kind.DELAY, path="^/health$", seconds=1.3)
+            world.engine(1).faults.add(Kind.DELAY, path="^/health$", seconds=HURRIED.answer + 0.5)
             assert await put(cluster, index, {"other": 1}, ledger) is None
             ledger.failed(documents)
             await put(cluster, index, {"other": 2}, ledger)

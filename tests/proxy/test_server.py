@@ -31,11 +31,13 @@ class Process:
         assert self.process.stderr is not None
         first = self.process.stderr.readline()
         found = re.search(r"http://([\d.]+):(\d+)", first)
-        assert found, first + self.process.stderr.read()
-        self.host, self.port = found[1], int(found[2])
-        self.url = f"http://{self.host}:{self.port}"
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        if not found:
+            self.kill()
+            raise AssertionError([first, *self.lines])
+        self.host, self.port = found[1], int(found[2])
+        self.url = f"http://{self.host}:{self.port}"
         self.wait_until_ready()
 
     def _read(self) -> None:
@@ -45,16 +47,25 @@ class Process:
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/_miroir/ready").status_code == 200:
                     return
             time.sleep(0.05)
+        self.kill()
         raise AssertionError(self.lines)
 
     def connect(self) -> socket.socket:
         """A connection of which nothing was sent yet."""
         return socket.create_connection((self.host, self.port), timeout=10)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(timeout=5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def stop(self) -> int:
         """End it as systemd does."""
