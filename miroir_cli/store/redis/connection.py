@@ -15,6 +15,7 @@ from redis.retry import Retry as BlockingRetry
 
 from miroir_cli.errors import ConfigurationError, MiroirError, StateTooNew
 from miroir_cli.store.redis.access import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Access
+from miroir_cli.store.redis.task_changes import bound_times
 from miroir_cli.store.standing import ServerStanding, standing_of
 
 if TYPE_CHECKING:
@@ -139,7 +140,12 @@ async def _m001(transaction: Transaction) -> None:
     """The first version: an empty database is one."""
 
 
-MIGRATIONS: Final[tuple[Callable[[Transaction], Awaitable[None]], ...]] = (_m001,)
+async def _m002(transaction: Transaction) -> None:
+    """Between which moments the times of tasks lie is kept for each block of them."""
+    await bound_times(transaction)
+
+
+MIGRATIONS: Final[tuple[Callable[[Transaction], Awaitable[None]], ...]] = (_m001, _m002)
 """A migration is never changed once it was released: add another one behind it."""
 
 NEWEST_VERSION: Final = len(MIGRATIONS)

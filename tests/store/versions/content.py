@@ -21,6 +21,7 @@ from tests.store.contract.world import BOOKS, FILMS, INDEX, ONE, SHELF, ZERO, A,
 from tests.store.contract.writing import begin, settle, write
 
 C = NodeName("c")
+TIMES = ("enqueued_at", "started_at", "finished_at")
 FOR_EVER = 99_999_999_999_999
 
 
@@ -133,6 +134,10 @@ async def told(store: Store) -> dict[str, Any]:
         "addressed": [await store.was_addressed("books", node) for node in (A, B, C, NodeName("d"))],
         "session": await store.session_waits_for("me", "books"),
         "tasks": await store.tasks(TaskQuery()),
+        "by_time": [
+            await store.task_uids(TaskQuery(after={column: 1}))
+            for column in ("enqueued_at", "started_at", "finished_at")
+        ],
         "task_of": await store.task_of("books", books.incarnation, 2),
         "task_counts": await store.count_tasks(),
         "task_indexes": await store.task_indexes(),
