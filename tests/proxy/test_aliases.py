@@ -12,8 +12,11 @@ import httpx
 import pytest
 
 from miroir_cli import metrics
+from miroir_cli.cluster import open_cluster
 from miroir_cli.dev.engine.testing import Engine
+from miroir_cli.indexes.aliases import create_alias, flip_alias
 from miroir_cli.proxy.access import Caller
+from miroir_cli.proxy.gauges import measure
 from miroir_cli.store.aliases import AliasKind
 from miroir_cli.store.journal import JournalQuery
 from tests.backends import both_backends
@@ -64,7 +67,6 @@ async def found(served: Served, name: str) -> set[str]:
 
 @both_backends
 async def test_an_alias_is_made_shown_flipped_and_deleted(served: Served) -> None:
-    metrics.enable()
     assert await found(served, "live") == {"a"}
     listed = (await admin(served, "GET", "")).json()["aliases"]
     assert [(alias["name"], alias["kind"], alias["targets"]) for alias in listed] == [("live", "single", ["a"])]
@@ -75,14 +77,32 @@ async def test_an_alias_is_made_shown_flipped_and_deleted(served: Served) -> Non
     assert [turn["targets"] for turn in shown["history"]] == [["b"], ["a"]]
     late = await admin(served, "PUT", "live", {"targets": ["a"], "version": listed[0]["version"]})
     assert (late.status_code, late.json()["code"]) == (409, "miroir_alias_changed")
-    counted = (await served.client.get("/_miroir/metrics", headers=ADMIN)).text
-    (line,) = (line for line in counted.splitlines() if line.startswith("miroir_alias_flips_total"))
-    assert float(line.split()[-1]) >= 1
     gone = await admin(served, "DELETE", "live")
     assert (gone.status_code, gone.content) == (204, b"")
     assert (await admin(served, "GET", "live")).status_code == 404
     answer = await served.client.post("/indexes/live/search", json={})
     assert (answer.status_code, answer.json()["code"]) == (404, "index_not_found")
+
+
+@both_backends
+async def test_flips_are_counted_whoever_makes_them(served: Served) -> None:
+    async def counted() -> float:
+        await measure(served.service)
+        text = (await served.client.get("/_miroir/metrics", headers=ADMIN)).text
+        (line,) = (line for line in text.splitlines() if line.startswith("miroir_alias_flips_total "))
+        return float(line.split()[-1])
+
+    metrics.enable()
+    before = await counted()
+    await admin(served, "PUT", "live", {"targets": ["b"]})
+    assert await counted() == before + 1
+    async with open_cluster(served.service.cluster.topology) as elsewhere:
+        for target in ("a", "b"):
+            await flip_alias(elsewhere, "live", [target])
+        await create_alias(elsewhere, "new", ["a"])
+        await flip_alias(elsewhere, "new", ["a"])
+    assert await counted() == before + 3
+    assert await counted() == before + 3
 
 
 async def test_what_changes_an_alias_is_in_the_journal_and_needs_the_key(served: Served) -> None:
