@@ -246,6 +246,55 @@ async def test_one_of_several_indexes_is_searched_and_not_written_to(served: Ser
     assert (wrong.status_code, wrong.json()["message"]) == (400, alone.json()["message"])
 
 
+def places(hits: list[dict[str, Any]], of: list[int]) -> list[dict[str, Any]]:
+    """Hits whose `queriesPosition` is the number of the query of another request, by its position in this one."""
+    moved = []
+    for hit in hits:
+        origin = hit["_federation"]
+        moved.append({**hit, "_federation": {**origin, "queriesPosition": of[origin["queriesPosition"]]}})
+    return moved
+
+
+@both_backends
+async def test_a_query_of_a_federation_by_one_of_several_is_one_of_each_index(served: Served) -> None:
+    """The same answer as to a request that names the indexes, but that the client's own queries are numbered."""
+    await admin(served, "POST", "", {"name": "all", "targets": ["a", "b"]})
+    shared = {"q": "of", "showRankingScore": True, "federationOptions": {"weight": 0.7}}
+    extra = [{"indexUid": "a", "q": "a1"}, {"indexUid": "b", "q": "b", "filter": "of = b"}]
+    for federation, facets in (
+        ({"limit": 3, "offset": 1}, {"all": ["of"]}),
+        ({"limit": 9, "mergeFacets": {}}, {"all": ["of"]}),
+        ({"page": 1, "hitsPerPage": 2, "distinct": "of"}, {}),
+        ({}, {"all": ["of"], "b": []}),
+    ):
+        named = {uid: facets.get(uid, facets["all"]) for uid in HELD} if facets else {}
+        bodies = []
+        for queries, by_index in (
+            ([extra[0], {"indexUid": "all", **shared}, extra[1]], facets),
+            ([extra[0], *({"indexUid": uid, **shared} for uid in HELD), extra[1]], named),
+        ):
+            request = {"federation": {**federation, "facetsByIndex": by_index}, "queries": queries}
+            answer = await served.client.post("/multi-search", json=request)
+            assert answer.status_code == 200, answer.text
+            bodies.append({**answer.json(), "processingTimeMs": 0, "requestUid": ""})
+        by_alias, by_name = bodies
+        assert by_alias == {**by_name, "hits": places(by_name["hits"], [0, 1, 1, 2])}
+        assert by_alias["hits"]
+
+
+async def test_what_is_wrong_with_a_query_by_one_of_several_names_the_query(served: Served) -> None:
+    await admin(served, "POST", "", {"name": "all", "targets": ["a", "b"]})
+    for wrong, code in (
+        ({"indexUid": "all", "q": "x", "filter": "year = 1"}, "invalid_search_filter"),
+        ({"indexUid": "all", "q": "x", "limit": 3}, "invalid_multi_search_query_pagination"),
+        ({"indexUid": "none", "q": "x"}, "index_not_found"),
+    ):
+        queries = [{"indexUid": "all", "q": "of"}, wrong]
+        answer = await served.client.post("/multi-search", json={"federation": {}, "queries": queries})
+        assert answer.json()["code"] == code, answer.text
+        assert answer.json()["message"].startswith("Inside `.queries[1]`: ")
+
+
 @both_backends
 async def test_a_session_sees_by_an_alias_what_it_wrote_by_it(served: Served) -> None:
     session = {"x-miroir-session": "s"}
