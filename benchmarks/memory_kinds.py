@@ -70,9 +70,7 @@ KINDS = (
         keys=("sessions",),
         fill="sessions",
     ),
-    Kind(
-        of="idempotency key", fixed=230, beside="the key", until="24 hours", keys=("idempotency",), fill="idempotency"
-    ),
+    Kind(of="idempotency key", fixed=230, beside="the key", until="24 hours", keys=("idemp",), fill="idempotency"),
     Kind(
         of="command of the journal",
         fixed=1100,

@@ -1,8 +1,9 @@
 """Pages out of many tasks of clients, in both stores: `python -m benchmarks.registry [--tasks N] [--rounds N]`.
 
 Fills a state file and a Redis (`redis-server` on PATH) of its own with the same tasks: five indexes, half of the tasks
-of one of them, four types, one in fifty failed, the newest hundred not ended. Prints the median and the quickest of
-the same questions to each, in turns, the processor time of the quickest on this side, and what room the tasks take.
+of one of them, four types, one in fifty failed, the oldest hundred canceled, the newest hundred not ended. Prints the
+median and the quickest of the same questions to each, in turns, the processor time of the quickest on this side, and
+what room the tasks take.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Store = SqliteStore | RedisStore
 INDEXES = ("books", "films", "people", "places", "songs")
 TYPES = ("documentAdditionOrUpdate", "documentDeletion", "settingsUpdate", "indexCreation")
 OPEN = 100
-"""Tasks that have not ended."""
+"""Tasks that have not ended, and as many that were canceled."""
 
 
 def main() -> None:
@@ -68,6 +69,8 @@ def shown(took: Sequence[tuple[float, float]]) -> str:
 async def fill(store: Store, number: int) -> None:
     rng = random.Random(7)
     nodes = {NodeName(f"n{node}"): (100_000 + node,) for node in range(1, 4)}
+    canceled = TaskEnd(uid=-1, status=TaskStatus.CANCELED, finished_at=1, canceled_by=number + 1)
+    await add_many(store, [new_task(rng) for _ in range(OPEN)], end=canceled)
     for start in range(0, number, 1000):
         status = TaskStatus.FAILED if rng.random() < 0.02 else TaskStatus.SUCCEEDED
         end = TaskEnd(uid=-1, status=status, started_at=start + 1, finished_at=start + 2, node_tasks=nodes)
@@ -116,6 +119,20 @@ def questions(number: int) -> dict[str, Callable[[Store], Awaitable[Any]]]:
             statuses=("succeeded", "failed"), types=TYPES[:2], index_uids=INDEXES[:2]
         ),
         "finished before": page(before={"finished_at": number // 2}),
+        "finished after, the oldest first": page(after={"finished_at": number // 2}, reverse=True),
+        "begun between, with a status": page(
+            after={"started_at": number // 4}, before={"started_at": number // 2}, statuses=("failed",)
+        ),
+        "enqueued before and finished after, of an index": page(
+            before={"enqueued_at": 10**13}, after={"finished_at": number // 3}, index_uids=(INDEXES[1],)
+        ),
+        "finished before, a status, a type and an index": page(
+            before={"finished_at": number // 2}, statuses=("succeeded",), types=(TYPES[3],), index_uids=(INDEXES[4],)
+        ),
+        "finished before, from the middle": page(before={"finished_at": number // 2}, from_=number // 4),
+        "finished before all of them": page(before={"finished_at": 1}),
+        "canceled by": page(canceled_by=(number + 1, number + 2)),
+        "canceled": page(statuses=("canceled",)),
         "twenty uids": page(uids=tuple(range(0, number, number // 20))),
         "one task": lambda store: store.task(number // 3),
         "counts": lambda store: store.count_tasks(),

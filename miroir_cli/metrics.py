@@ -119,7 +119,9 @@ SESSION_WAIT = _metric(
 )
 SESSION_TIMEOUTS = _metric("session_wait_timeout_total", "Reads that gave up waiting for their session's writes")
 IDEMPOTENCY_HITS = _metric("idempotency_hits_total", "Requests with a known idempotency key", labels=("outcome",))
-ALIAS_FLIPS = _metric("alias_flips_total", "Aliases that this server let stand for another index")
+ALIAS_FLIPS = _metric(
+    "alias_flips_total", "Flips of aliases in the cluster, whoever made them, while this server watched"
+)
 DRIFT_REPAIRS = _metric("settings_drift_repair_total", "Indexes on a node whose settings were put back")
 SETTINGS_MISMATCHES = _metric("settings_hash_mismatch_total", "Settings of a node found otherwise than they should be")
 REBALANCING = _gauge("rebalance_in_progress", "1 while shards are being moved", combine="mostrecent")

@@ -87,6 +87,7 @@ PURE = (
     "store/redis/keys.py",
     "store/redis/lease_scripts.py",
     "store/redis/script.py",
+    "store/redis/spans.py",
     "store/redis/task_record.py",
     "store/redis/values.py",
     "replication/copies.py",

@@ -105,7 +105,7 @@ CHECKS = (
     _check("state.network", ERROR, "a state file on a network file system"),
     _check("state.space", ERROR, "how much room the disk under the state file has"),
     _check("state.log", WARNING, "a write-ahead log that SQLite cannot empty"),
-    _check("state.aside", INFO, "old state files that `miroir state recover` kept"),
+    _check("state.aside", INFO, "old states that `miroir state recover` kept, in files or in Redis"),
     _check("state.open", WARNING, "whether other users of this machine can read the state file"),
     _check("state.unreachable", ERROR, "whether Redis answers, when the state is there"),
     _check("state.replica", ERROR, "whether that Redis takes writes"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.checkup.finding import Finding, error, info, several, size, warning
+from miroir_cli.checkup.finding import Finding, error, info, several, size, span, warning
+from miroir_cli.checkup.machine_rules import KEPT_LONG
 
 if TYPE_CHECKING:
     from miroir_cli.checkup.facts import Facts
@@ -119,6 +120,33 @@ def state_slow(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def state_aside_in_redis(facts: Facts) -> Iterator[Finding]:
+    """What `miroir state recover` has kept of old states, a week after the newest."""
+    kept = () if facts.state.server is None else facts.state.server.aside
+    if not kept:
+        return
+    age = facts.now - max(each.at for each in kept)
+    if age > KEPT_LONG:
+        deleting = "; ".join(_deleting(each.name) for each in kept)
+        yield info(
+            "state.aside",
+            facts.state.path,
+            f"{several(len(kept), 'old state')} of `miroir state recover` {'is' if len(kept) == 1 else 'are'} still in "
+            f"Redis ({several(sum(each.keys for each in kept), 'key')}, the newest {span(age)} old)",
+            f"when nobody misses anything, delete what nobody needs: {deleting}",
+        )
+
+
+def _deleting(name: str) -> str:
+    """The commands that delete an old state, the last of which forgets it."""
+    listed = f"{name}:_index"
+    every, _, one = name.rpartition(":")
+    return (
+        f"redis-cli --raw zrange {listed} 0 -1 | xargs -d '\\n' -n 1000 redis-cli unlink; redis-cli unlink {listed}; "
+        f"redis-cli zrem {every}:_index {one}"
+    )
+
+
 def state_unfenced(facts: Facts) -> Iterator[Finding]:
     """What leases alone cannot promise: a node takes a request from whoever sends it."""
     if facts.state.in_redis:
@@ -139,5 +167,6 @@ REDIS_RULES = (
     state_fails_over,
     state_short_of_memory,
     state_slow,
+    state_aside_in_redis,
     state_unfenced,
 )

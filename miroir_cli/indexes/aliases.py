@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from miroir_cli import metrics
 from miroir_cli.errors import AliasNotFound, known_instead
 from miroir_cli.indexes.catalog import require_uid
 from miroir_cli.replication.members import publish_names, roll_once
@@ -80,7 +79,6 @@ async def flip_alias(cluster: Cluster, name: str, targets: Sequence[str], *, ver
         return alias
     await roll_once(cluster)
     flipped = await cluster.store.flip_alias(alias, targets)
-    metrics.ALIAS_FLIPS.inc()
     await publish_names(cluster)
     return flipped
 

@@ -1,4 +1,4 @@
-"""The state of the cluster as gauges: nodes that answer, shards that are whole, runs under way."""
+"""The state of the cluster in metrics: nodes that answer, shards that are whole, runs under way, flips of aliases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from miroir_cli import metrics
 from miroir_cli.errors import MiroirError
 from miroir_cli.model import ReplicaState
+from miroir_cli.store.aliases import flips_since
 from miroir_cli.store.tasks import TaskStatus
 
 if TYPE_CHECKING:
@@ -41,3 +42,12 @@ async def measure(service: Service) -> None:
     for status in TaskStatus:
         metrics.TASKS.set(tasks.get(status, 0), status.value)
     metrics.REBALANCING.set(0 if await cluster.store.unfinished_run() is None else 1)
+    await _count_flips(service)
+
+
+async def _count_flips(service: Service) -> None:
+    """Count the flips since the last look; what was before the first one is not known to be new."""
+    found = await service.cluster.store.aliases()
+    if service.aliases is not None:
+        metrics.ALIAS_FLIPS.inc(amount=flips_since(service.aliases, found))
+    service.aliases = {alias.name: alias for alias in found}

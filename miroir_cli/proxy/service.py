@@ -21,6 +21,7 @@ from miroir_cli.tasks.registry import finish_all
 from miroir_cli.topology.file import resolve_key
 
 if TYPE_CHECKING:
+    from miroir_cli.store.aliases import Alias
     from miroir_cli.topology.file import Topology
     from miroir_cli.topology.serve import ServeSettings
 
@@ -30,13 +31,14 @@ LOG = logging.getLogger("miroir.serve")
 
 @dataclass(kw_only=True)
 class Service:
-    """One worker's part of the proxy."""
+    """One worker's part of the proxy. `aliases`: those of the cluster when it looked at them last, by name."""
 
     cluster: Cluster
     settings: ServeSettings
     keyring: Keyring
     admin_key: str | None = field(default=None, repr=False)
     flights: Flights = field(default_factory=Flights)
+    aliases: dict[str, Alias] | None = None
     _spawned: set[asyncio.Task[Any]] = field(default_factory=set, repr=False)
 
     def spawn(self, work: Awaitable[Any], *, name: str) -> asyncio.Task[Any]:

@@ -279,9 +279,14 @@ def _count_by_vector(hits: Sequence[Hit], window: Window) -> int:
 
 
 def _query_vectors(lists: Sequence[Listed]) -> dict[str, Any]:
-    """The vectors that were looked for, by the positions of the queries that ask for them."""
-    found = {listed.query.position: listed.found.answers[0].body.get("queryVector") for listed in lists}
-    return {str(position): found[position] for position in sorted(found) if found[position] is not None}
+    """The vectors that were looked for, by the positions of the queries that ask for them; of a query by an alias of
+    several indexes that of the first."""
+    found: dict[int, Any] = {}
+    for listed in sorted(lists, key=lambda listed: listed.query.position):
+        vector = listed.found.answers[0].body.get("queryVector")
+        if vector is not None:
+            found.setdefault(listed.query.place, vector)
+    return {str(place): found[place] for place in sorted(found)}
 
 
 def _ranked(listed: Listed, *, several: bool) -> list[Ranked]:
@@ -297,7 +302,7 @@ def _ranked(listed: Listed, *, several: bool) -> list[Ranked]:
         )
         if values is None and several:
             raise UsageError(
-                f"query {listed.query.position} cannot be merged exactly with the others: its scores cannot be taken "
+                f"query {listed.query.place} cannot be merged exactly with the others: its scores cannot be taken "
                 "apart",
                 hint="leave `sort` out of it, or ask it alone",
             )
@@ -306,6 +311,7 @@ def _ranked(listed: Listed, *, several: bool) -> list[Ranked]:
                 hit=hit,
                 uid=listed.query.uid,
                 query=listed.query.position,
+                place=listed.query.place,
                 values=values or (),
                 score=float(hit["_rankingScore"]) * listed.query.weight,
                 identity=str(hit.get(prepared.primary_key)),

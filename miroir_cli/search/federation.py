@@ -10,7 +10,7 @@ whose heap decides among hits that cannot be put in one order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from miroir_cli.search.facet_values import normalise
@@ -38,13 +38,23 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One query of a multi-search: `request` is what a search of the index alone would be asked."""
+    """One query of a multi-search: `request` is what a search of the index alone would be asked.
+
+    `position`: its number among all that are asked. `part_of`: the number that it has for the client, where that is
+    another one: it is one of those that a query by an alias of several indexes has become.
+    """
 
     position: int
     uid: str
     request: Json
     weight: float = 1.0
     options: Json | None = None
+    part_of: int | None = None
+
+    @property
+    def place(self) -> int:
+        """Its number in the client's request."""
+        return self.position if self.part_of is None else self.part_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +98,20 @@ def read_queries(request: Json) -> list[Query] | None:
         return None
     found = [_read_query(position, query) for position, query in enumerate(queries)]
     return None if None in found else [query for query in found if query is not None]
+
+
+def spread(
+    queries: Sequence[Query], federation: Federation, targets: Mapping[str, Sequence[str]]
+) -> tuple[list[Query], Federation]:
+    """The same with one query for each index of an alias of several, in the order of `targets`, where those of the
+    aliases are. The facets asked of an alias are asked of each index that is not asked for others by its own name."""
+    asked = [(query, uid) for query in queries for uid in targets.get(query.uid, (query.uid,))]
+    several = [
+        replace(query, position=position, uid=uid, part_of=query.place) for position, (query, uid) in enumerate(asked)
+    ]
+    facets = {uid: names for name, names in federation.facets.items() for uid in targets.get(name, ())}
+    facets |= {name: names for name, names in federation.facets.items() if name not in targets}
+    return several, replace(federation, facets=facets)
 
 
 def _read_query(position: int, query: Any) -> Query | None:
@@ -162,11 +186,13 @@ def _is_misplaced(query: Query, distinct: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """A hit of one query's list, with what it is compared by. `score` is its weighted `_rankingScore`."""
+    """A hit of one query's list, with what it is compared by. `score` is its weighted `_rankingScore`. `query`: the
+    position of the query; `place`: the one that the client knows."""
 
     hit: Hit
     uid: str
     query: int
+    place: int
     values: Sequence[Value]
     score: float
     identity: str
@@ -290,7 +316,7 @@ _END = object()
 def with_origin(hit: Hit, ranked: Ranked) -> Hit:
     """A hit as a client sees it, with where it comes from, at the place that Meilisearch gives it."""
     shown = {key: value for key, value in hit.items() if key not in _AFTER_FEDERATION}
-    shown[FEDERATION] = {"indexUid": ranked.uid, "queriesPosition": ranked.query, "weightedRankingScore": ranked.score}
+    shown[FEDERATION] = {"indexUid": ranked.uid, "queriesPosition": ranked.place, "weightedRankingScore": ranked.score}
     return shown | {key: hit[key] for key in _AFTER_FEDERATION if key in hit}
 
 

@@ -7,12 +7,12 @@ what is wrong with a query.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from miroir_cli.errors import MiroirError, MultiAlias, TemporaryError, UsageError
 from miroir_cli.search.federated import federated_search
-from miroir_cli.search.federation import Query, read_federation, read_queries
+from miroir_cli.search.federation import Query, read_federation, read_queries, spread
 from miroir_cli.search.reading import ATTEMPTS, SearchOptions, all_outcomes
 from miroir_cli.search.refusal import inside
 from miroir_cli.search.scatter import search
@@ -97,7 +97,24 @@ async def _multi_search(cluster: Cluster, request: Json, chosen: SearchOptions) 
         raise await unreadable(cluster, request)
     if federation.unmergeable:
         raise UsageError(f"cannot be merged exactly over several nodes: {federation.unmergeable}", hint="leave it out")
+    targets = await _several_of(cluster, {query.uid for query in queries} | federation.facets.keys())
+    queries, federation = spread(queries, federation, targets)
     return await federated_search(cluster, request, queries, federation, options=chosen)
+
+
+async def _several_of(cluster: Cluster, names: Iterable[str]) -> dict[str, Sequence[IndexUid]]:
+    """Those of the names that stand for several indexes, with these."""
+    found: dict[str, Sequence[IndexUid]] = {}
+    for name in sorted(names):
+        try:
+            await cluster.named(name)
+        except MultiAlias:
+            alias = await cluster.store.alias(name)
+            if alias is not None and alias.target is None:
+                found[name] = alias.targets
+        except MiroirError:  # whoever searches it will say so
+            continue
+    return found
 
 
 async def _each_for_itself(

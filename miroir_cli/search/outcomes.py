@@ -77,7 +77,7 @@ def errors_of(outcomes: Outcomes, federation: Federation, default: Sequence[str]
     previous: Rules | None = None
     orders: dict[str, tuple[str, Order]] = {}
     for uid, of_queries in outcomes.listed.items():
-        first = f".queries[{of_queries[0][0].position}]"
+        first = f".queries[{of_queries[0][0].place}]"
         summed, index = outcomes.summed[uid], outcomes.indexes[uid]
         if isinstance(index, MiroirError):
             yield inside(index, uid, first)
@@ -88,9 +88,9 @@ def errors_of(outcomes: Outcomes, federation: Federation, default: Sequence[str]
                 yield inside(inside(order, uid, _by_index(uid)), uid, first)
         about_facets = summed if isinstance(summed, MiroirError) else None
         for query, outcome in of_queries:
-            where = f".queries[{query.position}]"
+            where = f".queries[{query.place}]"
             own = index.settings.get("rankingRules")
-            rules = rules_of(query.request, default if own is None else own, position=query.position, uid=uid)
+            rules = rules_of(query.request, default if own is None else own, position=query.place, uid=uid)
             if rules is not None:
                 message = None if previous is None else incompatible(rules, previous)
                 if message:

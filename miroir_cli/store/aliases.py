@@ -114,6 +114,20 @@ def flipped(alias: Alias, targets: Sequence[str], *, version: int, now: int) -> 
     return replace(alias, targets=chosen, version=version, history=turns[:KEPT_TARGETS])
 
 
+def flips_since(before: Mapping[str, Alias], now: Iterable[Alias]) -> int:
+    """How often aliases came to stand for others between two looks at all of them. One that was made meanwhile counts
+    what it has turned to since; of more than a history holds some are missed."""
+    found = 0
+    for alias in now:
+        known = before.get(alias.name)
+        if known is None or known.created_at != alias.created_at:
+            found += len(alias.history) - 1
+        elif known.version < alias.version:
+            later = sum(turn.since > known.history[0].since for turn in alias.history)
+            found += later if len(known.history) == KEPT_TARGETS else len(alias.history) - len(known.history)
+    return found
+
+
 def _targets(name: str, targets: Sequence[str], kind: AliasKind) -> tuple[IndexUid, ...]:
     chosen = tuple(sorted({IndexUid(uid) for uid in targets}))
     if not chosen:

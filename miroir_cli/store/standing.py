@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAside:
+    """An old state that a new one has taken the place of: its keys begin with `name`. `at`: seconds since 1970."""
+
+    name: str
+    keys: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +23,7 @@ class ServerStanding:
     `primary`: the address of the server that this one is a replica of. `policy`: what is done when the memory is full,
     `evicted`: keys that were thrown away for it. `appendonly`, `appendfsync`: whether, and when, what is written goes
     to the disk; `writes_fail`: whether the last time it did not. `latency`: the shortest of some small questions.
+    `aside`: the oldest first.
     """
 
     version: str
@@ -27,9 +37,12 @@ class ServerStanding:
     appendfsync: str | None = None
     writes_fail: bool = False
     latency: float = 0.0
+    aside: tuple[KeptAside, ...] = ()
 
 
-def standing_of(info: Mapping[str, Any], config: Mapping[str, str], *, latency: float) -> ServerStanding:
+def standing_of(
+    info: Mapping[str, Any], config: Mapping[str, str], *, latency: float, aside: Iterable[KeptAside] = ()
+) -> ServerStanding:
     """From the answers to INFO and, where it is allowed, CONFIG GET."""
     primary = None
     if info.get("role") == "slave":
@@ -48,4 +61,5 @@ def standing_of(info: Mapping[str, Any], config: Mapping[str, str], *, latency: 
         appendfsync=config.get("appendfsync"),
         writes_fail=any(info.get(name, "ok") != "ok" for name in failing),
         latency=latency,
+        aside=tuple(aside),
     )

@@ -5,6 +5,7 @@ What the file may say is in `schema.py`, the commented text in `example.py`; it 
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 from miroir_cli.errors import NotFound, TopologyInvalid, known_instead
 from miroir_cli.model import Node, group_of
 from miroir_cli.topology.example import EXAMPLE, render_topology
-from miroir_cli.topology.finding import NO_TOPOLOGY_HINT, find_topology, state_file
+from miroir_cli.topology.finding import NO_TOPOLOGY_HINT, find_topology, folder_beside, state_file
 from miroir_cli.topology.keys import key_file_is_open, resolve_key
 from miroir_cli.topology.save import write_whole
 from miroir_cli.topology.schema import ClusterSettings, parse
@@ -83,7 +84,7 @@ class Topology:
     @property
     def local_folder(self) -> Path:
         """What this host keeps for itself: locks, and what it remembers of work that takes several commands."""
-        return self.path.parent.resolve() / ".miroir" if self.state.shared else self.state_path.parent
+        return folder_beside(self.path, os.environ) if self.state.shared else self.state_path.parent
 
     @property
     def active_nodes(self) -> tuple[Node, ...]:

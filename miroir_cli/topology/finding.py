@@ -5,6 +5,8 @@ Loads next to nothing: the shell asks on every press of the tab key (`cli/comple
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -48,3 +50,24 @@ def state_file(topology: Path, url: str) -> Path:
     if written.startswith("//"):
         written = "/" + written.lstrip("/")
     return (topology.parent / Path(written).expanduser()).resolve()
+
+
+def folder_beside(topology: Path, environ: Mapping[str, str]) -> Path:
+    """What this host keeps for itself where the state is in Redis: `.miroir` beside the topology file.
+
+    Where that cannot be written, as in /etc under systemd, a folder for this file in STATE_DIRECTORY, which systemd
+    names for a unit, or else in XDG_STATE_HOME or ~/.local/state.
+    """
+    beside = topology.parent.resolve() / ".miroir"
+    if _writable(beside) or (not beside.exists() and _writable(beside.parent)):
+        return beside
+    name = hashlib.sha256(os.fsencode(topology.resolve())).hexdigest()[:12]
+    if environ.get("STATE_DIRECTORY"):
+        return Path(environ["STATE_DIRECTORY"].partition(":")[0], name)
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"], "miroir", name)
+    return Path(environ["HOME"], ".local", "state", "miroir", name) if environ.get("HOME") else beside
+
+
+def _writable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from miroir_cli.dev.engine.testing import Engine
 from tests.conftest import Miroir
 
@@ -78,3 +80,14 @@ def test_nothing_else_is_overwritten(stocked: Miroir, spare: Engine, tmp_path: P
     done = stocked("backup", "restore", "backups", "--replace", "--yes", "--json")
     assert done.status == 0, done.err
     assert stocked("index", "stats", "books", "--json").json["numberOfDocuments"] == 60
+
+
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+def test_a_restore_remembers_where_the_state_of_its_user_is_kept(stocked: Miroir, tmp_path: Path, home: Path) -> None:
+    """A host that reads its topology file in a folder that is not its own, as under systemd."""
+    assert stocked("backup", "create", "backups").status == 0
+    (tmp_path / ".miroir").write_text("nobody can write into this")
+    done = stocked("backup", "restore", "backups", "--as", "again", "--json")
+    assert done.status == 0, done.err
+    assert done.json["indexes"][0]["documents"] == 60
+    assert list((home / ".local" / "state" / "miroir").glob("*/restores"))

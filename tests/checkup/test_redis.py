@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,9 @@ import pytest
 from miroir_cli.checkup.examine import examine
 from miroir_cli.checkup.facts import StateFacts
 from miroir_cli.checkup.finding import Finding, Severity
+from miroir_cli.store.records import ClusterRecord, Rebuilt
+from miroir_cli.store.redis.connection import connect
+from miroir_cli.store.redis.replacement import RedisReplacement
 from miroir_cli.store.standing import ServerStanding, standing_of
 from miroir_cli.topology.state import StateSettings
 from tests.backends import state_at
@@ -134,6 +139,33 @@ GOOD = ServerStanding(version="7.2", policy="noeviction", appendonly=True, appen
 )
 def test_rules_of_the_server(server: ServerStanding, checks: set[str]) -> None:
     assert found_of(server) - {"state.none"} == {"state.unfenced", *checks}
+
+
+async def test_old_states_are_told_after_a_week_and_how_to_delete_them(world: World, redis: RedisServer) -> None:
+    async with world.cluster() as cluster:
+        await create(cluster)
+    access = connect(redis.url)
+    replacement = RedisReplacement(access)
+    cluster_record = ClusterRecord(name="test", id="c1", epoch=99)
+    await replacement.build(Rebuilt(cluster=cluster_record, members=(), indexes=(), deleted={}))
+    aside = await replacement.set_aside()
+    await replacement.take_place()
+    assert aside is not None
+    assert "state.aside" not in await looked_at(world)
+    (name,) = await access.ask("ZRANGE", "miroir:aside:_index", 0, -1)
+    await access.ask("ZADD", "miroir:aside:_index", int(time.time() - 8 * 86_400) * 1000, name)
+    kept = await access.ask("ZCARD", f"{aside}:_index")
+    found = (await looked_at(world))["state.aside"]
+    assert found.severity is Severity.INFO
+    assert (
+        f"1 old state of `miroir state recover` is still in Redis ({kept} keys, the newest 8 days old)" in found.message
+    )
+    assert found.hint is not None
+    commands = found.hint.partition("needs: ")[2].replace("redis-cli", f"redis-cli -u {redis.url}")
+    assert await (await asyncio.create_subprocess_exec("bash", "-ec", commands)).wait() == 0
+    assert not [key for key in await access.ask("KEYS", "*") if key.startswith("miroir:aside")]
+    assert "state.aside" not in await looked_at(world)
+    await access.client.aclose()
 
 
 def test_what_a_server_does_not_tell_is_not_made_up() -> None:

@@ -149,6 +149,18 @@ def test_one_of_several_is_only_searched(two: Miroir, tmp_path: Path) -> None:
         assert (done.status, done.json["error"]["code"]) == (2, "miroir_multi_alias_not_writable"), words
 
 
+def test_one_of_several_is_a_query_of_a_federation(two: Miroir, tmp_path: Path) -> None:
+    assert two("alias", "create", "all", "films", "books").status == 0
+    for uids, name in ((["all"], "by-alias.json"), (["books", "films"], "by-name.json")):
+        queries = [{"indexUid": uid, "q": "stalker book", "matchingStrategy": "last"} for uid in uids]
+        (tmp_path / name).write_text(json.dumps({"federation": {"limit": 70}, "queries": queries}))
+    by_alias, by_name = (two("search", "--multi", f"by-{how}.json", "--json").json for how in ("alias", "name"))
+    assert {hit["_federation"].pop("queriesPosition") for hit in by_alias["hits"]} == {0}
+    assert {hit["_federation"].pop("queriesPosition") for hit in by_name["hits"]} <= {0, 1}
+    assert by_alias["hits"] == by_name["hits"] and by_alias["hits"]
+    assert by_alias["estimatedTotalHits"] == by_name["estimatedTotalHits"]
+
+
 def completed(folder: Path, kind: str) -> str:
     """What a shell is offered."""
     command = [sys.executable, "-m", "miroir_cli", "__complete", kind]

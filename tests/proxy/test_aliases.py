@@ -12,8 +12,11 @@ import httpx
 import pytest
 
 from miroir_cli import metrics
+from miroir_cli.cluster import open_cluster
 from miroir_cli.dev.engine.testing import Engine
+from miroir_cli.indexes.aliases import create_alias, flip_alias
 from miroir_cli.proxy.access import Caller
+from miroir_cli.proxy.gauges import measure
 from miroir_cli.store.aliases import AliasKind
 from miroir_cli.store.journal import JournalQuery
 from tests.backends import both_backends
@@ -64,7 +67,6 @@ async def found(served: Served, name: str) -> set[str]:
 
 @both_backends
 async def test_an_alias_is_made_shown_flipped_and_deleted(served: Served) -> None:
-    metrics.enable()
     assert await found(served, "live") == {"a"}
     listed = (await admin(served, "GET", "")).json()["aliases"]
     assert [(alias["name"], alias["kind"], alias["targets"]) for alias in listed] == [("live", "single", ["a"])]
@@ -75,14 +77,32 @@ async def test_an_alias_is_made_shown_flipped_and_deleted(served: Served) -> Non
     assert [turn["targets"] for turn in shown["history"]] == [["b"], ["a"]]
     late = await admin(served, "PUT", "live", {"targets": ["a"], "version": listed[0]["version"]})
     assert (late.status_code, late.json()["code"]) == (409, "miroir_alias_changed")
-    counted = (await served.client.get("/_miroir/metrics", headers=ADMIN)).text
-    (line,) = (line for line in counted.splitlines() if line.startswith("miroir_alias_flips_total"))
-    assert float(line.split()[-1]) >= 1
     gone = await admin(served, "DELETE", "live")
     assert (gone.status_code, gone.content) == (204, b"")
     assert (await admin(served, "GET", "live")).status_code == 404
     answer = await served.client.post("/indexes/live/search", json={})
     assert (answer.status_code, answer.json()["code"]) == (404, "index_not_found")
+
+
+@both_backends
+async def test_flips_are_counted_whoever_makes_them(served: Served) -> None:
+    async def counted() -> float:
+        await measure(served.service)
+        text = (await served.client.get("/_miroir/metrics", headers=ADMIN)).text
+        (line,) = (line for line in text.splitlines() if line.startswith("miroir_alias_flips_total "))
+        return float(line.split()[-1])
+
+    metrics.enable()
+    before = await counted()
+    await admin(served, "PUT", "live", {"targets": ["b"]})
+    assert await counted() == before + 1
+    async with open_cluster(served.service.cluster.topology) as elsewhere:
+        for target in ("a", "b"):
+            await flip_alias(elsewhere, "live", [target])
+        await create_alias(elsewhere, "new", ["a"])
+        await flip_alias(elsewhere, "new", ["a"])
+    assert await counted() == before + 3
+    assert await counted() == before + 3
 
 
 async def test_what_changes_an_alias_is_in_the_journal_and_needs_the_key(served: Served) -> None:
@@ -224,6 +244,55 @@ async def test_one_of_several_indexes_is_searched_and_not_written_to(served: Ser
     wrong = await served.client.post("/indexes/all/search", json={"filter": "year = 1"})
     alone = await served.client.post("/indexes/a/search", json={"filter": "year = 1"})
     assert (wrong.status_code, wrong.json()["message"]) == (400, alone.json()["message"])
+
+
+def places(hits: list[dict[str, Any]], of: list[int]) -> list[dict[str, Any]]:
+    """Hits whose `queriesPosition` is the number of the query of another request, by its position in this one."""
+    moved = []
+    for hit in hits:
+        origin = hit["_federation"]
+        moved.append({**hit, "_federation": {**origin, "queriesPosition": of[origin["queriesPosition"]]}})
+    return moved
+
+
+@both_backends
+async def test_a_query_of_a_federation_by_one_of_several_is_one_of_each_index(served: Served) -> None:
+    """The same answer as to a request that names the indexes, but that the client's own queries are numbered."""
+    await admin(served, "POST", "", {"name": "all", "targets": ["a", "b"]})
+    shared = {"q": "of", "showRankingScore": True, "federationOptions": {"weight": 0.7}}
+    extra = [{"indexUid": "a", "q": "a1"}, {"indexUid": "b", "q": "b", "filter": "of = b"}]
+    for federation, facets in (
+        ({"limit": 3, "offset": 1}, {"all": ["of"]}),
+        ({"limit": 9, "mergeFacets": {}}, {"all": ["of"]}),
+        ({"page": 1, "hitsPerPage": 2, "distinct": "of"}, {}),
+        ({}, {"all": ["of"], "b": []}),
+    ):
+        named = {uid: facets.get(uid, facets["all"]) for uid in HELD} if facets else {}
+        bodies = []
+        for queries, by_index in (
+            ([extra[0], {"indexUid": "all", **shared}, extra[1]], facets),
+            ([extra[0], *({"indexUid": uid, **shared} for uid in HELD), extra[1]], named),
+        ):
+            request = {"federation": {**federation, "facetsByIndex": by_index}, "queries": queries}
+            answer = await served.client.post("/multi-search", json=request)
+            assert answer.status_code == 200, answer.text
+            bodies.append({**answer.json(), "processingTimeMs": 0, "requestUid": ""})
+        by_alias, by_name = bodies
+        assert by_alias == {**by_name, "hits": places(by_name["hits"], [0, 1, 1, 2])}
+        assert by_alias["hits"]
+
+
+async def test_what_is_wrong_with_a_query_by_one_of_several_names_the_query(served: Served) -> None:
+    await admin(served, "POST", "", {"name": "all", "targets": ["a", "b"]})
+    for wrong, code in (
+        ({"indexUid": "all", "q": "x", "filter": "year = 1"}, "invalid_search_filter"),
+        ({"indexUid": "all", "q": "x", "limit": 3}, "invalid_multi_search_query_pagination"),
+        ({"indexUid": "none", "q": "x"}, "index_not_found"),
+    ):
+        queries = [{"indexUid": "all", "q": "of"}, wrong]
+        answer = await served.client.post("/multi-search", json={"federation": {}, "queries": queries})
+        assert answer.json()["code"] == code, answer.text
+        assert answer.json()["message"].startswith("Inside `.queries[1]`: ")
 
 
 @both_backends

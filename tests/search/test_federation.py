@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from miroir_cli.search.federation import (
     merge_sorted,
     read_federation,
     read_queries,
+    spread,
     with_origin,
 )
 from miroir_cli.search.weights import Score
@@ -25,6 +27,7 @@ def a_list(query: int, *entries: tuple[str, float], uid: str = "books", **fields
             hit={"id": key, **{name: values[key] for name, values in fields.items() if key in values}},
             uid=uid,
             query=query,
+            place=query,
             values=[Score(score)],
             score=score,
             identity=key,
@@ -36,6 +39,31 @@ def a_list(query: int, *entries: tuple[str, float], uid: str = "books", **fields
 def merged(lists: dict[str, list[list[Ranked]]], *, needed: int = 20, distinct: str | None = None) -> list[Any]:
     hits, _ = merge_lists(lists, dict.fromkeys(lists, needed), distinct=distinct)
     return [(hit.identity, hit.query) for hit in hits]
+
+
+def test_a_query_by_an_alias_of_several_becomes_one_for_each_index() -> None:
+    options = {"weight": 0.5}
+    queries = read_queries(
+        {
+            "queries": [
+                {"indexUid": "books", "q": "a"},
+                {"indexUid": "all", "q": "b", "federationOptions": options},
+                {"indexUid": "films", "q": "c"},
+            ]
+        }
+    )
+    assert queries is not None
+    asked = read_federation({"facetsByIndex": {"all": ["x"], "books": ["y"]}, "limit": 3}, queries)
+    assert asked is not None
+    several, federation = spread(queries, asked, {"all": ("books", "films")})
+    assert [(query.position, query.place, query.uid, query.request["q"], query.weight) for query in several] == [
+        (0, 0, "books", "a", 1.0),
+        (1, 1, "books", "b", 0.5),
+        (2, 1, "films", "b", 0.5),
+        (3, 2, "films", "c", 1.0),
+    ]
+    assert federation.facets == {"films": ["x"], "books": ["y"]}
+    assert spread(queries, asked, {}) == ([replace(each, part_of=each.position) for each in queries], asked)
 
 
 def test_a_document_keeps_its_best_place() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miroir_cli.store.redis.columns import BLOCK, MARK, TIME, TIMES, Columns, Wanted, state_mark, time, type_mark
+from miroir_cli.store.redis.columns import BLOCK, MARK, TIME, Columns, Wanted, state_mark, time, times_in, type_mark
+from miroir_cli.store.redis.spans import TIMES, Limit, member, possible, undecided
 from miroir_cli.store.tasks import TaskStatus
 
 
@@ -24,9 +26,18 @@ class Marked:
 
 
 moments = st.none() | st.integers(0, 3) | st.integers(0, 2_000_000_000_000)
+
+
+def marked(*, times: tuple[int | None, int | None, int | None], **more: Any) -> Marked:
+    """A task as there is one: it was enqueued at some moment, and has ended at one if it has ended."""
+    enqueued, started, finished = times
+    ended = (finished or 0) if more["status"].final else None
+    return Marked(times=(enqueued or 0, started, ended), **more)
+
+
 tasks = st.lists(
     st.builds(
-        Marked,
+        marked,
         uid=st.integers(0, 5) | st.integers(BLOCK - 2, BLOCK + 2) | st.integers(5 * BLOCK, 5 * BLOCK + 3),
         status=st.sampled_from(TaskStatus),
         type=st.integers(1, 3) | st.integers(1, 127),
@@ -39,8 +50,9 @@ tasks = st.lists(
 limits = st.dictionaries(st.sampled_from(TIMES), st.floats(-5, 3e13) | st.integers(-1, 4), max_size=2)
 
 
-def columns(found: Sequence[Marked]) -> Columns:
-    """Their columns; the last block is cut off behind its last task, as it is in a growing string."""
+def columns(found: Sequence[Marked], limits: Sequence[Limit] = ()) -> Columns:
+    """Their columns; the last block is cut off behind its last task, as it is in a growing string. As they are read for
+    a query with these limits."""
     blocks = sorted({task.uid // BLOCK for task in found} | {7})
     marks: list[str | None] = []
     times: list[str | None] = []
@@ -54,7 +66,21 @@ def columns(found: Sequence[Marked]) -> Columns:
             moment[place] = "".join(map(time, task.times))
         marks.append("".join(mark) if here else None)
         times.append("".join(moment) if here else None)
-    return Columns.of(blocks, marks, times)
+    spans = spans_in(found)
+    unsure = undecided(blocks, limits, spans)
+    there = possible(blocks, limits, spans)
+    texts = dict(zip(blocks, times, strict=True))
+    of_those = [mark for block, mark in zip(blocks, marks, strict=True) if block in there]
+    return Columns.of(there, of_those, {block: texts[block] for block in unsure}, spans)
+
+
+def spans_in(found: Sequence[Marked]) -> dict[str, tuple[float, float]]:
+    known: dict[str, list[int]] = {}
+    for task in found:
+        for column, moment in zip(TIMES, task.times, strict=True):
+            if moment is not None:
+                known.setdefault(member(column, task.uid // BLOCK), []).append(moment)
+    return {name: (min(moments), max(moments)) for name, moments in known.items()}
 
 
 def is_wanted(task: Marked, wanted: Wanted) -> bool:
@@ -96,9 +122,11 @@ def cases(draw: st.DrawFn) -> tuple[list[Marked], Wanted]:
 @given(cases())
 def test_those_are_found_that_fulfil_every_condition(case: tuple[list[Marked], Wanted]) -> None:
     tasks, wanted = case
-    found = columns(tasks).find(wanted)
+    found = columns(tasks, wanted.limits).find(wanted)
     expected = sorted(task.uid for task in tasks if is_wanted(task, wanted))
     assert found.uids() == expected and found.count == len(expected)
+    others = [task.uid for task in tasks if task.type != 1]
+    assert columns(tasks, wanted.limits).without(found, 1).uids() == [uid for uid in expected if uid in others]
 
 
 @given(tasks, st.none() | st.integers(0, 4), st.none() | st.integers(-2, 9 * BLOCK) | st.integers(0, 5), st.booleans())
@@ -120,6 +148,25 @@ def test_what_is_behind_the_newest_ones(tasks: list[Marked], newest: int) -> Non
 def test_nothing_is_found_where_there_is_nothing() -> None:
     empty = Columns.of([], []).find(Wanted(statuses=["failed"], subjects=[], after={"started_at": 1.5}))
     assert empty.uids() == [] and empty.page(limit=3, begin=9, reverse=False) == [] and empty.skip(0) == 0
+
+
+def test_a_block_is_within_a_limit_outside_of_it_or_has_to_be_looked_at() -> None:
+    task = Marked(uid=1, status=TaskStatus.FAILED, type=1, subject=0, times=(10, None, 30))
+    other = Marked(uid=BLOCK, status=TaskStatus.FAILED, type=1, subject=0, times=(20, None, 40))
+    spans = spans_in([task, other])
+    for before, possibly, unsure in ((10, [], []), (11, [0], []), (20, [0], []), (20.5, [0, 1], [])):
+        limits = Wanted(before={"enqueued_at": before}).limits
+        assert (possible([0, 1, 2], limits, spans), undecided([0, 1, 2], limits, spans)) == (possibly, unsure)
+    spans = spans_in([task, Marked(uid=2, status=TaskStatus.FAILED, type=1, subject=0, times=(15, None, 35)), other])
+    limits = Wanted(before={"enqueued_at": 15}, after={"finished_at": 1}).limits
+    assert (possible([0, 1], limits, spans), undecided([0, 1], limits, spans)) == ([0], [0])
+    assert possible([0, 1], Wanted(after={"started_at": -1}).limits, spans) == []
+
+
+def test_the_times_of_a_block_are_read_back() -> None:
+    text = "".join(map(time, (5, None, 7))) + "\0" * TIME * len(TIMES) + "".join(map(time, (6, 8, None)))
+    assert [times_in(text, column) for column in TIMES] == [[5, 6], [8], [7]]
+    assert times_in("", "enqueued_at") == []
 
 
 def test_a_time_that_does_not_fit_is_the_nearest_that_does() -> None:

@@ -12,6 +12,7 @@ from miroir_cli.model import Index, IndexUid
 from miroir_cli.store.redis import tasks
 from miroir_cli.store.redis.columns import BLOCK
 from miroir_cli.store.redis.fields import Command
+from miroir_cli.store.redis.spans import FIRST, LAST
 from miroir_cli.store.redis.store import RedisStore
 from miroir_cli.store.redis.task_names import rename_tasks
 from miroir_cli.store.redis.task_pages import read_tasks
@@ -104,3 +105,32 @@ async def test_a_page_on_which_a_task_has_changed_meanwhile_is_looked_for_again(
         await read_tasks(Slow(store.access.client, watching=None), waiting)
     page, total = await store.tasks(waiting)
     assert ([task.uid for task in page], total) == ([2, 1], 3)
+
+
+async def test_times_are_read_only_where_some_of_a_block_are_within_a_limit(redis_store: RedisStore) -> None:
+    store = redis_store
+    for block in range(4):
+        await store.access.ask("HSET", COUNTERS, "tasks", block * BLOCK)
+        for moment in (10 * block, 10 * block + 5):
+            end = TaskEnd(uid=-1, status=TaskStatus.SUCCEEDED, finished_at=moment)
+            await store.add_task(NewTask(type="a", index_uid=FILMS), end=end)
+        await store.add_task(NewTask(type="a", index_uid=FILMS))
+    one_block = 3 * 13 * BLOCK
+    for limit, uids, blocks in ((10, [1, 0], 0), (15, [BLOCK, 1, 0], 1), (16, [BLOCK + 1, BLOCK, 1, 0], 0)):
+        await store.access.ask("CONFIG", "RESETSTAT")
+        page, total = await store.tasks(TaskQuery(before={"finished_at": limit}, limit=20))
+        network = await store.access.ask("INFO", "stats")
+        assert ([task.uid for task in page], total) == (uids, len(uids))
+        assert network["total_net_output_bytes"] // one_block == blocks
+
+
+async def test_pruned_blocks_leave_no_spans(redis_store: RedisStore) -> None:
+    store = redis_store
+    end = TaskEnd(uid=-1, status=TaskStatus.SUCCEEDED, finished_at=5, started_at=4)
+    done = await store.add_task(NewTask(type="a", index_uid=FILMS), end=end)
+    await store.access.ask("HSET", COUNTERS, "tasks", BLOCK)
+    await store.add_task(NewTask(type="a", index_uid=FILMS))
+    await store.tell_tasks([done.uid])
+    assert await store.prune_tasks(before=6, keep=9) == 1
+    for key in (FIRST, LAST):
+        assert await store.access.ask("ZRANGE", key, 0, -1) == ["enqueued_at:1"]

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from miroir_cli.model import NodeName, ReplicaState, ShardId
+from miroir_cli.model import IndexMap, NodeName, ReplicaState, ShardId
 from miroir_cli.store.journal import JournalQuery, Process
 from miroir_cli.store.redis.connection import NEWEST_VERSION as NEWEST_IN_REDIS
 from miroir_cli.store.redis.connection import SCHEMA, connect
 from miroir_cli.store.redis.store import RedisStore
 from miroir_cli.store.sqlite.schema import NEWEST_VERSION
 from miroir_cli.store.sqlite.store import SqliteStore
-from miroir_cli.store.tasks import Reservation, TaskStatus
+from miroir_cli.store.tasks import Reservation, TaskQuery, TaskStatus
 from tests.store.redis_server import RedisServer
 from tests.store.versions.content import holds, told
 
@@ -119,9 +119,14 @@ async def test_tasks_of_clients_are_found(tmp_path: Path, version: int) -> None:
         assert done is not None and (done.status, done.custom_metadata) == (TaskStatus.SUCCEEDED, "mine")
         assert waits is not None and (waits.n, waits.node_tasks[NodeName("b")]) == (2, (17,))
         assert [each.uid for each in (await store.unfinished_writes(limit=5))["books"]] == [2]
+        early = TaskQuery(before={"started_at": 1700000002001}, after={"finished_at": 1700000001899}, limit=5)
+        (found,), total = await store.tasks(early)
+        assert (found.uid, total) == (1, 1)
+        (begun,), _ = await store.tasks(TaskQuery(after={"started_at": 1700000001001}, limit=5))
+        assert begun.uid == 2
         asked = Reservation(key="key", digest="e3b0", task=None, owner="p", reserved_at=1)
-        found = await store.reserve(asked, expires_at=99999999999999)
-        assert found is not None and found.task == 1
+        reserved = await store.reserve(asked, expires_at=99999999999999)
+        assert reserved is not None and reserved.task == 1
         assert [webhook.url for webhook in await store.webhooks()] == ["https://example.org/hook"]
         if version >= 4:
             assert await store.session_waits_for("s", "books") == 2
@@ -136,6 +141,21 @@ async def test_keys_settings_and_commands_are_found(tmp_path: Path, version: int
         if version >= 6:
             (command,) = await store.commands(JournalQuery())
             assert (command.id, command.result, command.runs) == (9, "nothing moved", (6,))
+
+
+@pytest.mark.parametrize("version", [version for version in OLDER if version >= 8])
+async def test_aliases_jobs_and_services_are_found(tmp_path: Path, version: int) -> None:
+    async with opened(tmp_path, version) as store:
+        (alias,) = await store.aliases()
+        assert (alias.name, alias.targets, alias.version) == ("reading", ("books",), 6)
+        resolved = await store.resolve("reading")
+        assert isinstance(resolved, IndexMap) and (resolved.index.uid, resolved.alias) == ("books", "reading")
+        assert [job.params for job in await store.jobs()] == [{"index": "books"}]
+        assert [run.latency_ms for run in await store.canary_runs("c1")] == [7]
+        (cursor,) = await store.cdc_cursors()
+        assert cursor.last_event_seq == 4
+        assert [policy.name for policy in await store.rollover_policies()] == ["logs"]
+        assert [session.user_agent for session in await store.admin_sessions()] == ["curl"]
 
 
 REDIS = range(1, NEWEST_IN_REDIS + 1)

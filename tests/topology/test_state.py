@@ -46,11 +46,37 @@ def test_without_a_word_the_state_is_a_file_beside() -> None:
         "redis://[::1]:6379/0",
     ],
 )
-def test_a_state_in_redis_has_no_file_and_what_is_this_hosts_own_lies_beside_the_topology(url: str) -> None:
+def test_a_state_in_redis_has_no_file(url: str) -> None:
     found = topology(f'url = "{url}"')
     assert found.state.shared and found.state.url == url
-    assert found.local_folder == SOURCE.parent / ".miroir"
     assert found.state_place.startswith("the state in Redis at ") and "miroir@" not in found.state_place
+
+
+def test_what_is_this_hosts_own_lies_beside_the_topology_or_where_its_state_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, other = tmp_path / "a" / "miroir.toml", tmp_path / "b" / "miroir.toml"
+    for path in (source, other):
+        path.parent.mkdir()
+    found = check_topology(f'[state]\nurl = "redis://h"\n{REST}', source)
+    assert found.local_folder == tmp_path / "a" / ".miroir"
+    (tmp_path / "a" / ".miroir").mkdir()
+    assert found.local_folder == tmp_path / "a" / ".miroir"
+    (tmp_path / "a" / ".miroir").rmdir()
+    for path in (source, other):  # a file where the folder should be: not even root can write into it
+        path.with_name(".miroir").touch()
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/m")
+    assert found.local_folder.parent == Path("/home/m/.local/state/miroir")
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    assert found.local_folder.parent == Path("/x/miroir")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/miroir:/var/lib/miroir/metrics")
+    assert found.local_folder.parent == Path("/var/lib/miroir")
+    assert check_topology(f'[state]\nurl = "redis://h"\n{REST}', other).local_folder != found.local_folder
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert found.local_folder == tmp_path / "a" / ".miroir"
 
 
 def test_its_password_comes_from_elsewhere_and_how_long_reads_go_on_is_in_seconds() -> None:

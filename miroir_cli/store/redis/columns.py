@@ -2,7 +2,8 @@
 
 A block holds `BLOCK` uids in two strings. Its marks have six characters for each uid: the status, four for the subject
 (the index, see `subjects.py`) and the type. Its times have three times thirteen digits. Whatever a query asks for,
-the marks of 100,000 tasks are 25 strings, and are looked through with a few operations on all of them at once.
+the marks of 100,000 tasks are 25 strings, and are looked through with a few operations on all of them at once. Times
+are looked at one by one, but only in blocks of which some are within a limit and some are not (`spans.py`).
 
 Numbers are written in characters of seven bits. Characters of zero: there is no such task, or no such time.
 """
@@ -13,9 +14,9 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from math import ceil, floor
 from typing import Final, Self
 
+from miroir_cli.store.redis.spans import LATEST, TIMES, Limit, Spans, kept, limits_of
 from miroir_cli.store.tasks import TaskStatus
 
 BLOCK: Final = 4096
@@ -23,13 +24,18 @@ STATE: Final = 5
 """Characters of a mark that may change: all but the type."""
 
 MARK: Final = STATE + 1
-TIME: Final = 13
-TIMES: Final = ("enqueued_at", "started_at", "finished_at")
+TIME: Final = len(str(LATEST))
 
 _LETTERS: Final = {status: status.value[0] for status in TaskStatus}
 _STATUSES: Final = {letter: status for status, letter in _LETTERS.items()}
+_HAVING: Final = {
+    "enqueued_at": "".join(letter + letter.upper() for letter in _STATUSES),
+    "started_at": "".join(_STATUSES).upper(),
+    "finished_at": "".join(letter + letter.upper() for letter, status in _STATUSES.items() if status.final),
+}
+"""The marks of the tasks that have a time in a column."""
+
 _NEVER: Final = "\0" * TIME
-_LATEST: Final = 10**TIME - 1
 _MOST_TYPES: Final = 127
 _SUBJECT: Final = STATE - 1
 _MOST_SUBJECTS: Final = 128**_SUBJECT - 1
@@ -65,7 +71,13 @@ def type_mark(type: int) -> str:
 
 def time(moment: int | None) -> str:
     """A time as thirteen characters, in the order of the times."""
-    return _NEVER if moment is None else f"{min(max(moment, 0), _LATEST):0{TIME}}"
+    return _NEVER if moment is None else f"{kept(moment):0{TIME}}"
+
+
+def times_in(text: str, column: str) -> list[int]:
+    """All times of a column in the times of a block."""
+    found = (text[at : at + TIME] for at in range(TIMES.index(column) * TIME, len(text), TIME * len(TIMES)))
+    return [int(each) for each in found if each and each != _NEVER[: len(each)]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +96,11 @@ class Wanted:
     @property
     def by_time(self) -> bool:
         return bool(self.before or self.after)
+
+    @property
+    def limits(self) -> list[Limit]:
+        """Those of the times."""
+        return limits_of(self.before, self.after)
 
     @property
     def is_counted(self) -> bool:
@@ -149,16 +166,25 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The marks of some blocks, put together, and their times if those are asked for."""
+    """The marks of some blocks, put together. If tasks are asked for by time, also what is known of their times:
+    `spans`, and the times themselves by block where those do not decide. Without `spans` nothing is decided by them."""
 
     blocks: Sequence[int]
     marks: bytes
-    times: Sequence[str | None] = ()
+    times: Mapping[int, str | None] = field(default_factory=dict)
+    spans: Spans | None = None
 
     @classmethod
-    def of(cls, blocks: Sequence[int], marks: Sequence[str | None], times: Sequence[str | None] = ()) -> Self:
+    def of(
+        cls,
+        blocks: Sequence[int],
+        marks: Sequence[str | None],
+        times: Mapping[int, str | None] | None = None,
+        spans: Spans | None = None,
+    ) -> Self:
         """As they are kept: None for a block that is not there any more, and cut off behind the newest task."""
-        return cls(blocks, b"".join((each or "").encode().ljust(BLOCK * MARK, b"\0") for each in marks), times)
+        whole = b"".join((each or "").encode().ljust(BLOCK * MARK, b"\0") for each in marks)
+        return cls(blocks, whole, times or {}, spans)
 
     def find(self, wanted: Wanted) -> Found:
         """The tasks that are wanted. The times must be there if they are asked for by time."""
@@ -172,7 +198,37 @@ class Columns:
         if wanted.uids is not None:
             found &= _uids(self.blocks, wanted.uids)
         places = found.to_bytes(len(self.blocks) * BLOCK, "big")
-        return Found(self.blocks, _in_time(places, self.times, wanted) if wanted.by_time else places)
+        return Found(self.blocks, self._in_time(places, wanted.limits) if wanted.by_time else places)
+
+    def without(self, found: Found, type: int) -> Found:
+        """What was found here, but for tasks of a type."""
+        others = int.from_bytes(found.places, "big") & ~_one_of(self.marks[STATE::MARK], [type])
+        return Found(found.blocks, others.to_bytes(len(found.places), "big"))
+
+    def _in_time(self, places: bytes, limits: Sequence[Limit]) -> bytes:
+        """Those of the places whose times are within the limits."""
+        found: list[bytes] = []
+        for number, block in enumerate(self.blocks):
+            here = places[number * BLOCK : (number + 1) * BLOCK]
+            for limit in limits if 1 in here else ():
+                held = None if self.spans is None else limit.holds_all(block, self.spans)
+                within = self._within(number, limit) if held is None else self._having(number, limit.column, held)
+                here = (int.from_bytes(here, "big") & within).to_bytes(BLOCK, "big")
+            found.append(here)
+        return b"".join(found)
+
+    def _having(self, number: int, column: str, held: bool) -> int:
+        """The places of a block that have any time in a column, if that is `held` to be within; otherwise none."""
+        start = number * BLOCK * MARK
+        return _one_of(self.marks[start : start + BLOCK * MARK : MARK], map(ord, _HAVING[column])) if held else 0
+
+    def _within(self, number: int, limit: Limit) -> int:
+        text, size = self.times[self.blocks[number]] or "", TIME * len(TIMES)
+        low, high = f"{limit.first:0{TIME}}", f"{limit.last:0{TIME}}"
+        whole, begin = text.ljust(BLOCK * size, "\0"), TIMES.index(limit.column) * TIME
+        if limit.first > limit.last:
+            return 0
+        return int.from_bytes(bytes([low <= whole[at : at + TIME] <= high for at in range(begin, len(whole), size)]))
 
 
 def letters_of(wanted: Wanted) -> list[str]:
@@ -210,28 +266,3 @@ def _uids(blocks: Sequence[int], uids: Iterable[int]) -> int:
         if block in starts:
             places[starts[block] + place] = 1
     return int.from_bytes(places, "big")
-
-
-def _in_time(places: bytes, times: Sequence[str | None], wanted: Wanted) -> bytes:
-    """Those of the places whose times are within the limits."""
-    limits = [_limit(column, high=limit) for column, limit in wanted.before.items()]
-    limits += [_limit(column, low=limit) for column, limit in wanted.after.items()]
-    size = TIME * len(TIMES)
-    found: list[bytes] = []
-    for number, text in enumerate(times):
-        here = places[number * BLOCK : (number + 1) * BLOCK]
-        whole = (text or "").ljust(BLOCK * size, "\0")
-        for at, low, high in limits if 1 in here else ():
-            within = bytes([low <= whole[begin : begin + TIME] <= high for begin in range(at, len(whole), size)])
-            here = (int.from_bytes(here, "big") & int.from_bytes(within, "big")).to_bytes(BLOCK, "big")
-        found.append(here)
-    return b"".join(found)
-
-
-def _limit(column: str, *, low: float | None = None, high: float | None = None) -> tuple[int, str, str]:
-    """Where a time begins, and the first and the last that are within a limit which is not within itself."""
-    at = TIMES.index(column) * TIME
-    first = 0 if low is None else floor(min(max(low, -1), _LATEST)) + 1
-    last = _LATEST if high is None else ceil(min(max(high, 0), _LATEST + 1)) - 1
-    is_possible = first <= _LATEST and last >= 0
-    return (at, f"{first:0{TIME}}", f"{last:0{TIME}}") if is_possible else (at, "1", "0")

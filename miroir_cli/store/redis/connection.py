@@ -15,7 +15,9 @@ from redis.retry import Retry as BlockingRetry
 
 from miroir_cli.errors import ConfigurationError, MiroirError, StateTooNew
 from miroir_cli.store.redis.access import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Access
-from miroir_cli.store.standing import ServerStanding, standing_of
+from miroir_cli.store.redis.keys import key, listing
+from miroir_cli.store.redis.task_changes import bound_times
+from miroir_cli.store.standing import KeptAside, ServerStanding, standing_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from miroir_cli.store.redis.transaction import Transaction
 
 SCHEMA: Final = "miroir:schema_version"
+
+ASIDE: Final = listing("aside")
+"""Old states that were replaced; `listing("aside", name)` has the keys of one (`replacement.py`)."""
 
 OLDEST_SERVER: Final = (6, 2)
 """ZRANGE BYSCORE, and transactions that notice a watched key running out."""
@@ -117,7 +122,16 @@ async def standing(access: Access) -> ServerStanding:
         config |= await access.ask("CONFIG", "GET", "maxmemory-policy")
     except MiroirError:  # managed servers do not tell
         config = {}
-    return standing_of(info, config, latency=latency)
+    return standing_of(info, config, latency=latency, aside=await access.read(_kept_aside))
+
+
+async def _kept_aside(transaction: Transaction) -> list[KeptAside]:
+    kept = await transaction.ranged(ASIDE, watch=False)
+    sizes = await transaction.ask([("ZCARD", listing("aside", each.name)) for each in kept], watch=False)
+    return [
+        KeptAside(name=key("aside", each.name), keys=int(size), at=each.score / 1000)
+        for each, size in zip(kept, sizes, strict=True)
+    ]
 
 
 async def _answer_time(access: Access) -> float:
@@ -139,7 +153,12 @@ async def _m001(transaction: Transaction) -> None:
     """The first version: an empty database is one."""
 
 
-MIGRATIONS: Final[tuple[Callable[[Transaction], Awaitable[None]], ...]] = (_m001,)
+async def _m002(transaction: Transaction) -> None:
+    """Between which moments the times of tasks lie is kept for each block of them."""
+    await bound_times(transaction)
+
+
+MIGRATIONS: Final[tuple[Callable[[Transaction], Awaitable[None]], ...]] = (_m001, _m002)
 """A migration is never changed once it was released: add another one behind it."""
 
 NEWEST_VERSION: Final = len(MIGRATIONS)

@@ -1,4 +1,4 @@
-"""Idempotency keys: `miroir:idempotency:<key>` is what a key stands for, as JSON, until Redis lets it run out."""
+"""Idempotency keys: `miroir:idemp:<key>` is what a key stands for, as JSON, until Redis lets it run out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reserved(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def reservation_key(key: str) -> str:
-    return key_of("idempotency", key)
+    return key_of("idemp", key)
 
 
 async def reserve(tx: Transaction, reservation: Reservation, *, expires_at: int) -> Reservation | None:

@@ -31,6 +31,7 @@ from miroir_cli.store.redis.run_events import events_by_process
 from miroir_cli.store.redis.runs import RUNS, UNFINISHED, switching_key
 from miroir_cli.store.redis.services import CURSORS, PAGES, POLICIES, TENANTS, cursor_names
 from miroir_cli.store.redis.sessions import SESSIONS
+from miroir_cli.store.redis.spans import FIRST, LAST
 from miroir_cli.store.redis.subjects import SUBJECTS, names_key, subject_of, touched_key
 from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES, intents_key
 from miroir_cli.store.redis.task_record import CANCELED, SWAPS, UNTOLD, WORK, WRITES, record_of
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 NAMED: Final = (
     CLUSTER, COUNTERS, MEMBERS, listing("members"), INDEXES, STORED_NAMES, DELETED, RUNS, UNFINISHED, IMPORTS, RUNNING,
     COMMANDS, STARTED, API_KEYS, ALIASES, JOBS, QUEUED, CLAIMED, CANARIES, CURSORS, TENANTS, POLICIES, PAGES, WATCHES,
-    WEBHOOKS, BLOCKS, TYPES, TYPE_COUNTS, STATUSES, SUBJECTS, WORK, WRITES, SWAPS, UNTOLD, CANCELED,
+    WEBHOOKS, BLOCKS, FIRST, LAST, TYPES, TYPE_COUNTS, STATUSES, SUBJECTS, WORK, WRITES, SWAPS, UNTOLD, CANCELED,
 )  # fmt: skip
 """Those that every state has, or may have."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from miroir_cli.store.redis.columns import BLOCK, Columns, Wanted, place
 from miroir_cli.store.redis.keys import key
+from miroir_cli.store.redis.spans import FIRST, LAST, members
 from miroir_cli.store.redis.subjects import forget_subjects, unused_subjects
 from miroir_cli.store.redis.task_changes import BLOCKS, leave_writes
 from miroir_cli.store.redis.task_record import UNTOLD, WRITES
@@ -61,7 +62,7 @@ async def _prunable(tx: Transaction, *, block: int, before: int, beyond: int) ->
         ],
         watch=False,
     )
-    columns = Columns.of([block], [marks], [times])
+    columns = Columns.of([block], [marks], {block: times})
     old = columns.find(Wanted(statuses=_FINAL, before={"finished_at": before})).uids()
     over = [uid for uid in columns.find(Wanted(statuses=_FINAL)).uids() if uid < beyond]
     return sorted({*old, *over} - set(map(int, untold)))
@@ -89,6 +90,9 @@ async def _free_blocks(tx: Transaction) -> None:
             tx.put(key("task_marks", block), None)
             tx.put(key("task_times", block), None)
             tx.discard(BLOCKS, block)
+            for name in members(int(block)):
+                tx.discard(FIRST, name)
+                tx.discard(LAST, name)
 
 
 async def _leave_writes(tx: Transaction) -> None:

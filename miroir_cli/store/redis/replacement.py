@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from miroir_cli.store.records import Found
-from miroir_cli.store.redis.connection import SCHEMA, prepare
+from miroir_cli.store.redis.connection import ASIDE, SCHEMA, prepare
 from miroir_cli.store.redis.inventory import NAMED, fleeting_keys, possible_keys
 from miroir_cli.store.redis.keys import key, listing
 from miroir_cli.store.redis.maps import read_newest_numbers, read_states
@@ -82,7 +82,7 @@ async def _choose_name(tx: Transaction) -> str | None:
     if not there:
         return None
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    taken = await tx.names(listing("aside"))
+    taken = await tx.names(ASIDE)
     number, name = 1, stamp
     while name in taken:
         number += 1
@@ -114,7 +114,7 @@ async def _replace(
             tx.take_away(keys, "EVAL", MOVE, len(keys), *keys, *arguments)
         for keys in _parts(fleeting):
             tx.take_away(keys, "UNLINK", *keys)
-        tx.add(listing("aside"), name, time.time_ns() // 1_000_000)
+        tx.add(ASIDE, name, time.time_ns() // 1_000_000)
     await rebuild(tx, state)
     numbers = await tx.hash(COUNTERS)
     for counter, number in counters.items():

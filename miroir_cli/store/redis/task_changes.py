@@ -1,7 +1,8 @@
 """Writing one task, and everything by which it is found.
 
 - `miroir:tasks:<uid>`: a `Record`. Their listing names the blocks in which they are marked.
-- `miroir:task_marks:<block>`, `miroir:task_times:<block>`: what they are asked for by (`columns.py`).
+- `miroir:task_marks:<block>`, `miroir:task_times:<block>`: what they are asked for by (`columns.py`), and between which
+  moments their times lie (`spans.py`).
 - `miroir:task_types`: type -> number. `miroir:task_type_counts`: type -> how many tasks have it.
 - `miroir:task_statuses`: status, as it is marked -> how many tasks have it.
 - `miroir:task_intents:<subject>:<n // 64>`: n -> the uid of the task that stands for the intent.
@@ -14,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.store.redis.columns import BLOCK, MARK, TIME, TIMES, place, state_mark, status_mark, time, type_mark
+from miroir_cli.store.redis.columns import BLOCK, MARK, TIME, place, state_mark, status_mark, time, times_in, type_mark
 from miroir_cli.store.redis.keys import key, listing
+from miroir_cli.store.redis.spans import FIRST, LAST, TIMES, kept, member
 from miroir_cli.store.redis.subjects import subjects_numbered, touched_key
 from miroir_cli.store.redis.task_record import WRITES, Record, lists_of, record_of
 
@@ -72,6 +74,15 @@ def forget_task(tx: Transaction, uid: int, record: Record, subjects: Mapping[int
     _list(tx, uid, record, None, subjects)
 
 
+async def bound_times(tx: Transaction) -> None:
+    """Note between which moments the times of all tasks lie, where that was not done as they were written."""
+    for block in map(int, await tx.names(BLOCKS)):
+        (text,) = await tx.texts([key("task_times", block)])
+        for column in TIMES:
+            for moment in times_in(text or "", column):
+                tx.bound(first=FIRST, last=LAST, name=member(column, block), score=moment)
+
+
 async def leave_writes(tx: Transaction, subjects: Iterable[int], *, leaving: int) -> None:
     """Take those of the subjects out of the listing of writes that have none left, after `leaving` were ended at most.
     Only what seems to be empty is watched: the next write is not to disturb those that end."""
@@ -96,6 +107,7 @@ async def _begin_marks(tx: Transaction, uid: int, record: Record) -> None:
         tx.also("SETRANGE", times, BLOCK * TIME * len(TIMES) - 1, "\0")
     tx.also("SETRANGE", marks, number * MARK, _state(record) + type_mark(type))
     tx.also("SETRANGE", times, number * TIME * len(TIMES), time(record.enqueued_at) + _since(record))
+    _bound(tx, block, record)
 
 
 def _change_marks(tx: Transaction, uid: int, before: Record, after: Record) -> None:
@@ -104,6 +116,14 @@ def _change_marks(tx: Transaction, uid: int, before: Record, after: Record) -> N
         tx.also("SETRANGE", key("task_marks", block), number * MARK, _state(after))
     if _since(before) != _since(after):
         tx.also("SETRANGE", key("task_times", block), number * TIME * len(TIMES) + TIME, _since(after))
+        _bound(tx, block, after)
+
+
+def _bound(tx: Transaction, block: int, record: Record) -> None:
+    for column in TIMES:
+        moment = getattr(record, column)
+        if moment is not None:
+            tx.bound(first=FIRST, last=LAST, name=member(column, block), score=kept(moment))
 
 
 def _state(record: Record) -> str:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from miroir_cli.store.redis.columns import Columns, Wanted, letters_of, place
 from miroir_cli.store.redis.keys import key
+from miroir_cli.store.redis.spans import QUESTIONS, possible, spans_of, undecided
 from miroir_cli.store.redis.subjects import names_key, subjects_in, touched_key
 from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES
 from miroir_cli.store.redis.task_queries import look_at, tasks_of, texts_of, touching
 from miroir_cli.store.redis.task_record import CANCELED, is_wanted
-from miroir_cli.store.redis.transaction import Conflict
+from miroir_cli.store.redis.transaction import Conflict, members_in
 from miroir_cli.store.redis.values import answered
 from miroir_cli.store.tasks import SWAP
 
 if TYPE_CHECKING:
+    from miroir_cli.store.redis.fields import Command
     from miroir_cli.store.redis.transaction import Transaction
     from miroir_cli.store.tasks import Task, TaskQuery
 
@@ -49,9 +51,11 @@ async def read_tasks(tx: Transaction, query: TaskQuery) -> tuple[tuple[Task, ...
     if choice.wanted.uids is not None and len(choice.wanted.uids) <= FEW:
         return await _few(tx, choice, query)
     if choice.total is None or query.limit is None:
-        columns = await _columns(tx, choice.blocks, by_time=choice.wanted.by_time)
-        total = columns.find(choice.wanted).count
-        page = columns.find(choice.shown).page(limit=query.limit, begin=query.from_, reverse=query.reverse)
+        columns = await _columns(tx, choice.blocks, choice.wanted)
+        found = columns.find(choice.wanted)
+        total = found.count
+        shown = found if choice.shown.without is None else columns.without(found, choice.shown.without)
+        page = shown.page(limit=query.limit, begin=query.from_, reverse=query.reverse)
     else:
         total = choice.total
         page = await _first(tx, choice, query, limit=min(query.limit, total))
@@ -63,7 +67,7 @@ async def read_tasks(tx: Transaction, query: TaskQuery) -> tuple[tuple[Task, ...
 
 async def read_task_uids(tx: Transaction, query: TaskQuery) -> tuple[int, ...]:
     choice = await _choose(tx, query)
-    columns = await _columns(tx, choice.blocks, by_time=choice.wanted.by_time)
+    columns = await _columns(tx, choice.blocks, choice.wanted)
     return tuple(columns.find(choice.shown).uids())
 
 
@@ -93,7 +97,7 @@ async def _first(tx: Transaction, choice: Choice, query: TaskQuery, *, limit: in
     page: list[int] = []
     size = FIRST
     while blocks and len(page) < limit:
-        columns = await _columns(tx, sorted(blocks[:size]), by_time=False)
+        columns = await _columns(tx, sorted(blocks[:size]), choice.wanted)
         found = columns.find(choice.shown)
         page += found.page(limit=limit - len(page), begin=query.from_, reverse=query.reverse)
         blocks, size = blocks[size:], 2 * size
@@ -102,6 +106,7 @@ async def _first(tx: Transaction, choice: Choice, query: TaskQuery, *, limit: in
 
 async def _choose(tx: Transaction, query: TaskQuery) -> Choice:
     cancelers, indexes = query.canceled_by or (), query.index_uids or ()
+    by_time = bool(query.before or query.after)
     blocks, types, statuses, type_counts, *more = await tx.ask(
         [
             ("ZRANGE", BLOCKS, 0, -1),
@@ -110,12 +115,13 @@ async def _choose(tx: Transaction, query: TaskQuery) -> Choice:
             ("HGETALL", TYPE_COUNTS),
             *(("ZRANGEBYSCORE", CANCELED, by, by) for by in cancelers),
             *(("HGETALL", names_key(name)) for name in indexes),
+            *(QUESTIONS if by_time else ()),
         ],
         watch=False,
     )
     numbers = {name: int(number) for name, number in answered(types).items()}
     canceled = {int(uid) for uids in more[: len(cancelers)] for uid in uids}
-    named = [subjects_in(answered(fields)) for fields in more[len(cancelers) :]]
+    named = [subjects_in(answered(fields)) for fields in more[len(cancelers) : len(cancelers) + len(indexes)]]
     wanted = Wanted(
         uids=_both(query.uids, None if query.canceled_by is None else canceled),
         statuses=query.statuses,
@@ -126,8 +132,9 @@ async def _choose(tx: Transaction, query: TaskQuery) -> Choice:
         after=query.after,
     )
     within = {place(uid)[0] for uid in wanted.uids} if wanted.uids is not None else None
+    there = sorted(block for block in map(int, blocks) if within is None or block in within)
     return Choice(
-        blocks=sorted(block for block in map(int, blocks) if within is None or block in within),
+        blocks=possible(there, wanted.limits, spans_of(*map(members_in, more[-2:]))) if by_time else there,
         wanted=wanted,
         shown=wanted if query.index_uids is None else replace(wanted, without=numbers.get(SWAP)),
         total=await _count(tx, query, wanted, answered(statuses), answered(type_counts)),
@@ -148,11 +155,18 @@ async def _count(
     return sum(int(statuses.get(letter, 0)) for letter in letters_of(wanted))
 
 
-async def _columns(tx: Transaction, blocks: Sequence[int], *, by_time: bool) -> Columns:
-    marks = [key("task_marks", block) for block in blocks]
-    times = [key("task_times", block) for block in blocks] if by_time else []
-    texts = await texts_of(tx, [*marks, *times])
-    return Columns.of(blocks, texts[: len(blocks)], texts[len(blocks) :])
+async def _columns(tx: Transaction, blocks: Sequence[int], wanted: Wanted) -> Columns:
+    if not blocks:
+        return Columns.of([], [])
+    marking: Command = ("MGET", *(key("task_marks", block) for block in blocks))
+    if not wanted.by_time:
+        (marks,) = await tx.ask([marking], watch=False)
+        return Columns.of(blocks, marks)
+    marks, *found = await tx.ask([marking, *QUESTIONS], watch=False)
+    spans = spans_of(*map(members_in, found))
+    unsure = undecided(blocks, wanted.limits, spans)
+    times = await texts_of(tx, [key("task_times", block) for block in unsure])
+    return Columns.of(blocks, marks, dict(zip(unsure, times, strict=True)), spans)
 
 
 def _both(uids: Iterable[int] | None, others: set[int] | None) -> set[int] | None:

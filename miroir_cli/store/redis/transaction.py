@@ -83,6 +83,7 @@ class Transaction:
         self._texts: dict[str, str | None] = {}
         self._lasting: dict[str, int] = {}
         self._increases: Counter[Command] = Counter()
+        self._bounds: dict[tuple[str, str], dict[str, float]] = {}
         self._asked: dict[Command, Any] = {}
         self._watched: set[str] = set()
         self._before: list[Command] = []
@@ -128,7 +129,7 @@ class Transaction:
         if room is not None:
             command = (*command, "LIMIT", 0, room)
         (found,) = await self.ask([(*command, "WITHSCORES")], watch=watch)
-        seen = changed.seen(_members(found), low=low, high=high, reverse=reverse)
+        seen = changed.seen(members_in(found), low=low, high=high, reverse=reverse)
         return seen if limit is None else seen[:limit]
 
     async def ahead(self, *, hashes: Iterable[str] = (), sets: Iterable[str] = ()) -> None:
@@ -273,6 +274,13 @@ class Transaction:
         """Count with INCRBY or HINCRBY: nothing here reads it, so that others who do the same are not disturbed."""
         self._increases[command] += by
 
+    def bound(self, *, first: str, last: str, name: str, score: float) -> None:
+        """Give a member of two sorted sets this score, unless it has a lower one in the `first` of them or a higher one
+        in the `last`: nothing here reads it, so that others who do the same are not disturbed."""
+        low, high = (self._bounds.setdefault(each, {}) for each in ((first, "LT"), (last, "GT")))
+        low[name] = min(score, low.get(name, score))
+        high[name] = max(score, high.get(name, score))
+
     def also(self, *command: str | int | float) -> None:
         """A further command to send with the changes (PEXPIREAT, PUBLISH): nothing here reads what it does."""
         self._more.append(command)
@@ -291,6 +299,10 @@ class Transaction:
         commands += [command for each in self._sets.values() for command in each.changes()]
         commands += [self._put(key, text) for key, text in self._texts.items()]
         commands += [(*command, by) for command, by in self._increases.items() if by]
+        commands += [
+            ("ZADD", key, only, *(part for name, score in scores.items() for part in (score, name)))
+            for (key, only), scores in self._bounds.items()
+        ]
         commands += self._more
         if not commands:
             return
@@ -334,8 +346,8 @@ def _range(key: str, *, low: float = LOWEST, high: float = HIGHEST, reverse: boo
     return ("ZRANGE", key, bound(low), bound(high), "BYSCORE")
 
 
-def _members(found: Sequence[Any]) -> list[Member]:
-    """RESP 2 answers a flat list, RESP 3 pairs."""
+def members_in(found: Sequence[Any]) -> list[Member]:
+    """The members that Redis answers with their scores: RESP 2 has a flat list, RESP 3 pairs."""
     if found and isinstance(found[0], list | tuple):
         return [Member(str(name), float(score)) for name, score in found]
     return members(found)

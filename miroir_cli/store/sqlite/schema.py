@@ -264,5 +264,43 @@ _COUNTED_TASKS = (
     "create index tasks_by_index on tasks (index_uid, type, status)",
 )
 
-NEWEST_VERSION = 8
+
+@migrations()
+def m009_tasks_by_time(db: Database) -> None:
+    for statement in _TASKS_BY_TIME:
+        db.execute(statement)
+
+
+_TIMES = ("enqueued", "started", "finished")
+_WIDER = ", ".join(
+    f"{time}_first = min({time}_first, excluded.{time}_first), {time}_last = max({time}_last, excluded.{time}_last)"
+    for time in _TIMES
+)
+
+_COUNT_IN_BLOCK = f"""insert into task_blocks values (
+    new.uid / 4096, coalesce(new.index_uid, ''), coalesce(new.touched, ''), new.type, new.status,
+    new.started_at is not null, 1, {", ".join(f"new.{time}_at, new.{time}_at" for time in _TIMES)})
+    on conflict (block, index_uid, touched, type, status, begun) do update set tasks = tasks + 1, {_WIDER};"""
+
+_DISCOUNT_IN_BLOCK = f"""update task_blocks set tasks = tasks - 1 where block = old.uid / 4096 and {_ALIKE};
+    delete from task_blocks where block = old.uid / 4096 and {_ALIKE} and tasks = 0;"""
+
+_TASKS_BY_TIME = (
+    # the tasks of each 4096 uids: how many of each kind, and between which moments their times lie
+    f"""create table task_blocks (
+        block integer not null, index_uid text not null, touched text not null, type text not null,
+        status text not null, begun integer not null, tasks integer not null,
+        {", ".join(f"{time}_first integer, {time}_last integer" for time in _TIMES)},
+        primary key (block, index_uid, touched, type, status, begun)) without rowid""",
+    f"""insert into task_blocks select uid / 4096, coalesce(index_uid, ''), coalesce(touched, ''), type, status,
+        started_at is not null, count(*), {", ".join(f"min({time}_at), max({time}_at)" for time in _TIMES)}
+        from tasks group by 1, 2, 3, 4, 5, 6""",
+    f"create trigger tasks_added_to_block after insert on tasks begin {_COUNT_IN_BLOCK} end",
+    f"create trigger tasks_deleted_from_block after delete on tasks begin {_DISCOUNT_IN_BLOCK} end",
+    f"""create trigger tasks_changed_in_block after update of index_uid, touched, type, status, enqueued_at, started_at,
+        finished_at on tasks begin {_DISCOUNT_IN_BLOCK} {_COUNT_IN_BLOCK} end""",
+    "create index tasks_by_canceler on tasks (canceled_by) where canceled_by is not null",
+)
+
+NEWEST_VERSION = 9
 """Number of the newest migration; the state file carries it as its `user_version`."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from miroir_cli.model import NodeName
 from miroir_cli.store.encoding import from_json, to_json
+from miroir_cli.store.sqlite.task_times import find_by_time
 from miroir_cli.store.tasks import SWAP, Task, TaskQuery, TaskStatus
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def read_task_of(db: Database, index_uid: str, incarnation: int, n: int) -> Task
 
 def read_tasks(db: Database, query: TaskQuery) -> tuple[tuple[Task, ...], int]:
     """A page of the tasks asked for, and how many there are in all."""
+    if _is_by_time(query) and query.limit is not None:
+        page, total = find_by_time(db, query, limit=query.limit)
+        return _of_uids(db, page, _cut(query)), total
     where, values = _where(query)
     kinds = _read_kinds(db, query) if _is_by_kind(query) else None
     if kinds is None:
@@ -105,6 +109,11 @@ def _is_by_kind(query: TaskQuery) -> bool:
     return query.uids is None and query.canceled_by is None and not query.before and not query.after
 
 
+def _is_by_time(query: TaskQuery) -> bool:
+    """Whether it asks for times as well, and nothing else."""
+    return query.uids is None and query.canceled_by is None and bool(query.before or query.after)
+
+
 def _read_kinds(db: Database, query: TaskQuery) -> list[_Kind]:
     """The kinds of tasks that a query asks for."""
     rows = db.conn.execute(
@@ -158,8 +167,12 @@ def _read_runs(db: Database, query: TaskQuery, runs: Iterable[Run], *, limit: in
         values = [value for _, value in run]
         found = db.conn.execute(f"select uid from tasks where {columns}{begun} {rest}", [*values, *more])
         uids += [row[0] for row in found]
-    page = to_json(sorted(uids, reverse=not query.reverse)[:limit])
-    return tuple(_read(db, f"where uid in (select value from json_each(?)) {rest}", [page, *more]))
+    return _of_uids(db, sorted(uids, reverse=not query.reverse)[:limit], (rest, more))
+
+
+def _of_uids(db: Database, uids: Sequence[int], cut: tuple[str, list[Any]]) -> tuple[Task, ...]:
+    rest, more = cut
+    return tuple(_read(db, f"where uid in (select value from json_each(?)) {rest}", [to_json(uids), *more]))
 
 
 # -- what has not ended

@@ -18,7 +18,7 @@ from miroir_cli.errors import (
     UsageError,
 )
 from miroir_cli.model import IndexMap, IndexUid
-from miroir_cli.store.aliases import KEPT_TARGETS, Alias, AliasKind
+from miroir_cli.store.aliases import KEPT_TARGETS, Alias, AliasKind, flips_since
 from miroir_cli.store.protocol import Store
 from miroir_cli.store.records import ClusterRecord, Rebuilt, Renaming
 from tests.store.conftest import Open
@@ -295,3 +295,36 @@ async def test_a_rebuilt_store_has_them(store: Store) -> None:
     record = ClusterRecord(name="test", id="f00", epoch=9, renamed=9)
     await store.rebuild(Rebuilt(cluster=record, members=(), indexes=(), aliases=(alias,)))
     assert await store.aliases() == (alias,)
+
+
+async def test_flips_are_counted_between_two_looks(store: Store) -> None:
+    await two(store)
+    seen: dict[str, Alias] = {}
+
+    async def since_last() -> int:
+        found = await store.aliases()
+        flips = flips_since(seen, found)
+        seen.clear()
+        seen.update({alias.name: alias for alias in found})
+        return flips
+
+    live = await store.create_alias(LIVE, [BOOKS])
+    assert await since_last() == 0
+    live = await store.flip_alias(live, [FILMS])
+    assert await since_last() == 1 and await since_last() == 0
+    await rename(store, (BOOKS, FILMS))
+    assert await since_last() == 0, "it stands for the same index, by another name"
+    (live,) = await store.aliases()
+    await store.delete_alias(live)
+    await asyncio.sleep(0.002)
+    live = await store.create_alias(LIVE, [BOOKS])
+    live = await store.flip_alias(live, [FILMS])
+    assert await since_last() == 1, "another alias of the name was made and has turned once"
+    for number in range(2 * KEPT_TARGETS):
+        await asyncio.sleep(0.002)
+        live = await store.flip_alias(live, [(BOOKS, FILMS)[number % 2]])
+    await since_last()
+    for target in (BOOKS, FILMS):
+        await asyncio.sleep(0.002)
+        live = await store.flip_alias(live, [target])
+    assert await since_last() == 2

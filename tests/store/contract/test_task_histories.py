@@ -137,12 +137,24 @@ async def compare(url: str, folder: Path, history: Sequence[tuple[Any, ...]], as
 
 
 def assert_counted(store: SqliteStore) -> None:
-    """What triggers have counted is what counting finds."""
+    """What triggers have counted is what counting finds, and no time is outside of where they say times are."""
     kinds = "coalesce(index_uid, ''), coalesce(touched, ''), type, status"
     counting = f"select {kinds}, started_at is not null, count(*) from tasks group by 1, 2, 3, 4, 5"
     counted = f"select {kinds}, begun, tasks from task_counts"
     read = store._reader.conn.execute
     assert sorted(read(counting).fetchall()) == sorted(read(counted).fetchall())
+    times = "min(enqueued_at), max(enqueued_at), min(started_at), max(started_at), min(finished_at), max(finished_at)"
+    counting = (
+        f"select uid / 4096, {kinds}, started_at is not null, count(*), {times} from tasks group by 1, 2, 3, 4, 5, 6"
+    )
+    found = {row[:6]: row[6:] for row in read(counting)}
+    noted = {row[:6]: row[6:] for row in read("select * from task_blocks")}
+    assert {kind: tasks for kind, (tasks, *_) in found.items()} == {kind: tasks for kind, (tasks, *_) in noted.items()}
+    for kind, (_, *moments) in found.items():
+        for first, last, low, high in zip(
+            moments[::2], moments[1::2], noted[kind][1::2], noted[kind][2::2], strict=True
+        ):
+            assert (low, high) == (None, None) if first is None else low <= first <= last <= high, kind
 
 
 async def outcome(store: SqliteStore | RedisStore, do: Do) -> Any:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from miroir_cli.model import NodeName, ReplicaState
+from miroir_cli.store.aliases import AliasKind
 from miroir_cli.store.journal import CommandRecord, JournalQuery, RunId, RunKind, StepState
 from miroir_cli.store.protocol import Store
 from miroir_cli.store.records import ApiKey
@@ -20,6 +21,7 @@ from tests.store.contract.world import BOOKS, FILMS, INDEX, ONE, SHELF, ZERO, A,
 from tests.store.contract.writing import begin, settle, write
 
 C = NodeName("c")
+TIMES = ("enqueued_at", "started_at", "finished_at")
 FOR_EVER = 99_999_999_999_999
 
 
@@ -39,9 +41,16 @@ async def fill(store: Store) -> None:
     await store.remember_session("me", "books", 2)
     await begin(store, films, documents={ZERO: 3})
     await store.freeze(films, "a reason")
+    await _aliases(store)
     await _clients(store)
     await _work(store)
     await _services(store)
+
+
+async def _aliases(store: Store) -> None:
+    reading = await store.create_alias("reading", ["films"])
+    await store.flip_alias(reading, ["books"])
+    await store.create_alias("everything", ["books", "films"], kind=AliasKind.MULTI)
 
 
 async def _clients(store: Store) -> None:
@@ -114,6 +123,8 @@ async def told(store: Store) -> dict[str, Any]:
         "unpublished": [await store.unpublished(uid) for uid in sorted(indexes)],
         "progress": [await store.progress(uid) for uid in sorted(indexes)],
         "frozen": await store.frozen(),
+        "aliases": await store.aliases(),
+        "resolved": [await store.resolve(name) for name in ("reading", "everything", "none")],
         "settings_versions": await store.settings_versions("books"),
         "newest": await store.newest_intent("films"),
         "intents": await store.intents("books", range(5)),
@@ -123,6 +134,10 @@ async def told(store: Store) -> dict[str, Any]:
         "addressed": [await store.was_addressed("books", node) for node in (A, B, C, NodeName("d"))],
         "session": await store.session_waits_for("me", "books"),
         "tasks": await store.tasks(TaskQuery()),
+        "by_time": [
+            await store.task_uids(TaskQuery(after={column: 1}))
+            for column in ("enqueued_at", "started_at", "finished_at")
+        ],
         "task_of": await store.task_of("books", books.incarnation, 2),
         "task_counts": await store.count_tasks(),
         "task_indexes": await store.task_indexes(),

@@ -103,6 +103,26 @@ insert into commands values
 update indexes set stored_as = 'books-2' where uid = 'books';
 update cluster set renamed = 4;
 """,
+    8: """
+insert into jobs (id, type, params, state) values
+(5, 'verify', '{"index":"books"}', 'queued');
+insert into canaries values
+('c1', 'dune', 'books', 60, '{"q":"dune"}', '[{"min_hits":1}]', 1, 1700000005000);
+insert into canary_runs values
+('c1', 1700000006000, 'fail', 7, '[{"n":1}]');
+insert into cdc_cursors values
+('kafka', 'books', 4, 1700000006000);
+insert into tenant_map values
+('abab', 't', 'g');
+insert into rollover_policies values
+('logs', 'w', 'r', 'logs-{date}', '{"max_documents":9}', '{"max_indexes":7}', '{}', 1);
+insert into search_ui_config values
+('books', '{"title":"Books"}', 1700000006000);
+insert into admin_sessions values
+('s1', 't1', 'cdcd', 1700000006000, 99999999999999, 0, 'curl', null);
+insert into aliases values
+('reading', 'single', 'books', '["books"]', 6, 1700000007000, '[{"targets":["books"],"since":1700000007000}]');
+""",
 }
 """What is new in a version, and something for it. The version that a file is of is older than all that follow."""
 
