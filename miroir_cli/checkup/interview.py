@@ -23,7 +23,7 @@ from miroir_cli.checkup.facts import (
 )
 from miroir_cli.errors import AuthenticationFailed, MiroirError, NodeRefusal, NodeUnavailable, NodeUnsupported
 from miroir_cli.fencing.disk import read_disk
-from miroir_cli.fencing.keys import NO_RIGHT, has_no_keys, is_own, may_manage, reason
+from miroir_cli.fencing.keys import has_no_keys, is_own, reason, unfenced_by
 from miroir_cli.indexes.differences import defaults_from
 from miroir_cli.indexes.settings import NODE_FIRST_VALUES
 from miroir_cli.model import RESERVED_INDEX, SHARD_FIELD, ShardId, StoredUid, read_shard
@@ -225,8 +225,7 @@ async def _keys(client: NodeClient) -> Keys:
         for key in found
         if not str(key.get("name")).startswith(OWN_KEYS) and not is_own(key.get("name"))
     )
-    own = next((key for key in found if client.carries(str(key["key"]))), None)
-    return Keys(proof=proof, made=made, unfenced=None if own is None or may_manage(own["actions"]) else NO_RIGHT)
+    return Keys(proof=proof, made=made, unfenced=unfenced_by(client, found))
 
 
 async def _stats(client: NodeClient) -> NodeStats | None:

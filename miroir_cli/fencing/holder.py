@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from miroir_cli.errors import MiroirError
 from miroir_cli.fencing.disk import read_disk
-from miroir_cli.fencing.keys import Unmanageable, delete_key, listed, make_key
+from miroir_cli.fencing.keys import NO_KEY, Unmanageable, delete_key, listed, make_key
 from miroir_cli.node.carrier import Carried
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Fencing:
         if client.name in self.unfenced:
             return None
         if not client.has_key:
-            self.unfenced[client.name] = "has no key in the topology file"
+            self.unfenced[client.name] = NO_KEY
             return None
         slot = await self.slot()
         assert slot is not None, "this node has a key"

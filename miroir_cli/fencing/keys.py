@@ -86,6 +86,27 @@ async def clear(client: NodeClient, *, timeout: float) -> int:
     return len(uids)
 
 
+async def why_unfenced(client: NodeClient, *, timeout: float) -> str | None:
+    """Why there can be no keys of slots on a node, to follow its name; None where there can. Changes nothing. Raises
+    the node's error when it does not answer."""
+    if not client.has_key:
+        return NO_KEY
+    try:
+        found = await client.get("keys", params={"limit": MOST_KEYS}, timeout=timeout)
+    except AuthenticationFailed as error:
+        return reason(error)
+    except NodeRefusal as error:
+        return f"does not show its keys: {error.message}"
+    with client.understood():
+        return unfenced_by(client, found["results"])
+
+
+def unfenced_by(client: NodeClient, found: Iterable[Mapping[str, Any]]) -> str | None:
+    """The same from the keys that a node shows. One that is not among them is the master key."""
+    own = next((key for key in found if client.carries(str(key["key"]))), None)
+    return None if own is None or may_manage(own["actions"]) else NO_RIGHT
+
+
 def own_keys(found: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Those of a node's keys that belong to slots."""
     return [each for each in found if is_own(each.get("name"))]
@@ -107,6 +128,7 @@ def may_manage(actions: Iterable[str]) -> bool:
     return bool(given & {"*", "keys.*"}) or {"keys.create", "keys.delete"} <= given
 
 
+NO_KEY: Final = "has no key in the topology file"
 NO_RIGHT: Final = "does not let the key in the topology file make and delete keys"
 
 

@@ -12,6 +12,8 @@ from miroir_cli.checkup.examine import examine
 from miroir_cli.checkup.gather import gather
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.errors import ApiError, AuthenticationFailed
+from miroir_cli.fencing.keys import NO_RIGHT
+from miroir_cli.indexes.status import status
 from miroir_cli.model import NodeName, ReplicaState
 from miroir_cli.proxy.keyring import Keyring
 from miroir_cli.store.slots import KEY_PREFIX
@@ -117,6 +119,9 @@ async def test_nodes_without_a_master_key_are_written_to_and_named(tmp_path: Pat
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
             assert stale(await check(cluster, index, ledger)) == set()
             assert await slots_of(cluster) == ()
+            told = await status(cluster)
+            assert set(told["unfenced"]) == {N1, N2}
+            assert "unfenced: `n1`, `n2` each has no key in the topology file" in told["warnings"][0]
         found = await state_findings(world)
         assert "nodes `n1`, `n2` are unfenced, for each has no master key" in found["state.unfenced"]
 
@@ -134,10 +139,13 @@ async def test_a_key_that_may_not_manage_keys_is_used_as_it_is_and_its_nodes_are
             assert stale(await check(cluster, index, ledger)) == set()
             assert cluster.fencing is not None
             assert set(cluster.fencing.unfenced) == {N1, N2}
+            assert (await status(cluster))["unfenced"] == dict.fromkeys((N1, N2), NO_RIGHT)
         assert "does not let the key in the topology file make" in (await state_findings(world))["state.unfenced"]
         (tmp_path / "key").write_text(MASTER)
         async with world.cluster() as cluster:
             assert await slots_of(cluster) == ()
+            told = await status(cluster)
+            assert (told["unfenced"], told["warnings"]) == ({}, [])
 
 
 async def test_a_key_of_a_writer_is_no_difference_between_nodes(tmp_path: Path) -> None:
