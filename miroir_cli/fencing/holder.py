@@ -12,6 +12,7 @@ from miroir_cli.errors import MiroirError
 from miroir_cli.fencing.disk import read_disk
 from miroir_cli.fencing.keys import NO_KEY, Unmanageable, delete_key, listed, make_key
 from miroir_cli.node.carrier import Carried
+from miroir_cli.store.slots import SlotSpoilt
 
 if TYPE_CHECKING:
     from miroir_cli.model import NodeName
@@ -88,20 +89,30 @@ class Fencing:
         return Carried(slot.number, value) if value is not None else await self._make(client)
 
     async def _make(self, client: NodeClient) -> Carried | None:
+        """Make the key of the current slot on a node, one at a time.
+
+        The slot is looked at again afterwards: whoever shut it out meanwhile found no key there, and will not come
+        again for one that is made behind its back.
+        """
         async with self._turns[client.name]:
-            slot = await self.slot()
-            assert slot is not None
-            value = self._values.get((slot.number, client.name))
-            if value is None:
-                if client.name not in slot.nodes:
-                    await self._register.extend(slot, [client.name])
+            while (slot := await self.slot()) is not None:
+                value = self._values.get((slot.number, client.name))
+                if value is not None:
+                    return Carried(slot.number, value)
                 try:
+                    if client.name not in slot.nodes:
+                        await self._register.extend(slot, [client.name])
                     value = await make_key(client, slot, timeout=self._answer)
+                    if not await self._register.is_held(slot):
+                        await delete_key(client, slot.key, timeout=self._answer)
+                        raise SlotSpoilt
+                    self._values[slot.number, client.name] = value
                 except Unmanageable as reason:
                     self.unfenced[client.name] = str(reason)
                     return None
-                self._values[slot.number, client.name] = value
-            return Carried(slot.number, value)
+                except SlotSpoilt:
+                    self.drop(slot)
+            return None
 
     async def refused(self, client: NodeClient, carried: Carried) -> bool:
         slot = self._taken[carried.slot]

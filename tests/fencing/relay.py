@@ -43,9 +43,12 @@ class Relay:
                     await self.let_go.wait()
                     await _ended(answers)
                     before.write(data)
-                    self.status = int((await behind.readline()).split()[1])
+                    head = await behind.readline()
+                    self.status = int(head.split()[1])
                     self.answered.set()
-                    return
+                    writer.write(head)
+                    answers = asyncio.create_task(_copy(behind, writer))
+                    continue
                 before.write(data)
         except (OSError, asyncio.CancelledError):
             pass  # one of the sides is gone, or the test is over

@@ -19,7 +19,7 @@ import pytest
 from miroir_cli.cluster import Cluster
 from miroir_cli.migration.rebalance import RUN_LOCK
 from miroir_cli.migration.repair import repair
-from miroir_cli.model import ReplicaState, ShardId
+from miroir_cli.model import NodeName, ReplicaState, ShardId, StoredUid
 from miroir_cli.node.answers import Accepted
 from miroir_cli.replication.settle import settle
 from tests.backends import state_at
@@ -67,6 +67,12 @@ async def process(path: Path, what: str) -> AsyncIterator[subprocess.Popen[str]]
         await asyncio.to_thread(child.communicate)
 
 
+async def has_tasks(cluster: Cluster, node: NodeName, number: int) -> bool:
+    """Whether a node has taken in so many writes of documents."""
+    page = await cluster.fleet[node].tasks(index=StoredUid(UID), types="documentAdditionOrUpdate")
+    return len(page["results"]) == number
+
+
 async def is_free(cluster: Cluster, lock: str) -> bool:
     return lock not in {held.name for held in await cluster.locks.held()}
 
@@ -89,6 +95,7 @@ async def test_h6_a_write_of_an_overtaken_process_is_refused_by_the_node(tmp_pat
             wire.hold(f"POST /indexes/{UID}/documents?")
             async with process(world.path, "1") as overtaken:
                 await asyncio.wait_for(wire.held.wait(), 30)
+                await eventually(lambda: has_tasks(cluster, N1, 2), timeout=30)
                 overtaken.send_signal(signal.SIGSTOP)
                 ledger.begun(dict.fromkeys(keys, 1))  # on one node already: it may be found there
                 await put(cluster, index, dict.fromkeys(keys, 2), ledger)
@@ -162,6 +169,27 @@ async def test_h29_a_deletion_without_an_answer_is_repeated_under_a_new_slot(tmp
                 await asyncio.wait_for(wire.answered.wait(), 30)
                 assert wire.status == 403
                 await check(cluster, index, ledger)
+
+
+async def test_a_key_that_is_made_behind_a_fence_is_not_used(tmp_path: Path) -> None:
+    """Its request was on its way when the slot was shut out: nobody would come again to delete it."""
+    with guarded_world(tmp_path) as world:
+        async with slow_wire(world, N2) as wire, world.cluster(patience=CALM) as other:
+            index, ledger = await create(other), Ledger()
+            async with world.cluster(patience=CALM) as cluster:
+                wire.hold("POST /keys ")
+                writing = asyncio.create_task(put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger))
+                await asyncio.wait_for(wire.held.wait(), 30)
+                mine, first = await slots_of(other)
+                assert other.fencing is not None
+                assert set(await other.fencing.shut_out(other.fleet, [N1, N2], overtaken=first.mark)) == {N1, N2}
+                wire.let_go.set()
+                await writing
+                assert wire.status == 201
+                _, second = await slots_of(other)
+                assert second.number > first.number
+                assert (await slot_keys(other))[N2] == [mine.key_name, second.key_name]
+                assert stale(await check(other, index, ledger)) == set()
 
 
 async def test_what_a_killed_process_leaves_is_deleted_by_the_next_fence(tmp_path: Path) -> None:
