@@ -23,6 +23,7 @@ from miroir_cli.model import (
     IntentState,
     Node,
     NodeName,
+    Secret,
     ShardId,
     StoredUid,
     WriteKind,
@@ -70,7 +71,8 @@ class World:
 
     def add(self, number: int) -> None:
         name = NodeName(f"n{number}")
-        self.edit(lambda document: document.add_node(Node(name=name, url=self.engines[name].url)))
+        key = Secret(file="key") if (self.path.parent / "key").exists() else None
+        self.edit(lambda document: document.add_node(Node(name=name, url=self.engines[name].url, key=key)))
 
     def drain(self, *numbers: int) -> None:
         """Drain these nodes and no others."""

@@ -9,7 +9,8 @@ import pytest
 
 from miroir_cli.dev.engine.faults import Kind
 from tests.backends import state_at
-from tests.faults.world import UID, Ledger, check, create, keys_of_every_shard, put
+from tests.faults.moving import run
+from tests.faults.world import N1, N2, N3, UID, Ledger, check, create, keys_of_every_shard, put, stale
 from tests.fencing.world import guarded_world, slot_keys, slots_of
 from tests.store.redis_server import RedisServer
 
@@ -39,6 +40,24 @@ async def test_a_process_has_a_key_on_each_node_while_it_writes_and_none_afterwa
             (later,) = await slots_of(cluster)
             assert later.number > slot.number
             await check(cluster, index, ledger)
+
+
+async def test_a_node_that_others_have_added_gets_the_key_of_who_writes_already(tmp_path: Path) -> None:
+    ledger = Ledger()
+    with guarded_world(tmp_path, nodes=2, spare=1, shards=3) as world:
+        async with world.cluster() as writer:
+            index = await create(writer)
+            await put(writer, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
+            (slot,) = await slots_of(writer)
+            world.add(3)
+            async with world.cluster() as mover:
+                await run(mover)
+                assert N3 in (await mover.reload(UID)).nodes()
+            await put(writer, index, dict.fromkeys(keys_of_every_shard(index), 2), ledger)
+            assert stale(await check(writer, index, ledger)) == set()
+            (extended,) = await slots_of(writer)
+            assert (extended.number, extended.nodes) == (slot.number, frozenset({N1, N2, N3}))
+            assert await slot_keys(writer) == {name: [slot.key_name] for name in (N1, N2, N3)}
 
 
 async def test_a_process_that_only_reads_has_no_slot(tmp_path: Path) -> None:
