@@ -96,12 +96,19 @@ async def mend_keys(service: Service) -> None:
         LOG.info("API keys of the nodes were mended", extra={"keys": mended})
 
 
+async def tidy_fences(service: Service) -> None:
+    """Take away what processes that died have left on the nodes."""
+    if service.cluster.fencing is not None:
+        await service.cluster.fencing.tidy()
+
+
 CHORES = (
     Chore(name="gauges", every=5.0, work=measure, everywhere=True),
     Chore(name="heal", every=2.0, work=heal),
     Chore(name="settings", every=30.0, work=mend_settings),
     Chore(name="verify", every=60.0, work=look_for_differences),
     Chore(name="keys", every=30.0, work=mend_keys),
+    Chore(name="fences", every=30.0, work=tidy_fences),
 )
 
 

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from miroir_cli.store.records_canaries import Canary, CanaryRun
     from miroir_cli.store.records_jobs import Job, JobId, JobState, Wants
     from miroir_cli.store.records_services import AdminSession, CdcCursor, RolloverPolicy, SearchUiConfig, Tenant
+    from miroir_cli.store.slots import Slot
     from miroir_cli.store.tasks import NewTask, Reservation, Task, TaskEnd, TaskQuery, TaskStatus, Webhook
 
 
@@ -160,7 +161,12 @@ class Store(Protocol):
         batch: BatchRecord | None = None,
         keys: KeysOf | None = None,
         task: NewTask | None = None,
-    ) -> Intent: ...
+        slot: Slot | None = None,
+    ) -> Intent:
+        """Record the next write of an index as begun. With the `slot` under which it will be sent it raises
+        `SlotSpoilt` when others may shut that out already; a state on one host has none."""
+        ...
+
     async def newest_intent(self, uid: str) -> Intent | None: ...
     async def intents(self, uid: str, numbers: Iterable[int]) -> dict[int, Intent]: ...
     async def close_intent(self, intent: Intent, judge: Judge) -> tuple[Intent, Marked]: ...
