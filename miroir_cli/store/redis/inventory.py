@@ -31,8 +31,8 @@ from miroir_cli.store.redis.run_events import events_by_process
 from miroir_cli.store.redis.runs import RUNS, UNFINISHED, switching_key
 from miroir_cli.store.redis.services import CURSORS, PAGES, POLICIES, TENANTS, cursor_names
 from miroir_cli.store.redis.sessions import SESSIONS
-from miroir_cli.store.redis.spans import FIRST, LAST
 from miroir_cli.store.redis.slots import SLOTS
+from miroir_cli.store.redis.spans import FIRST, LAST
 from miroir_cli.store.redis.subjects import SUBJECTS, names_key, subject_of, touched_key
 from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES, intents_key
 from miroir_cli.store.redis.task_record import CANCELED, SWAPS, UNTOLD, WORK, WRITES, record_of
