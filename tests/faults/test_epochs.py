@@ -16,10 +16,22 @@ from miroir_cli.migration.rebalance import Outcome
 from miroir_cli.migration.run import RunOptions
 from miroir_cli.model import Index
 from tests.backends import state_at
-from tests.faults.moving import CHANGE, run
+from tests.faults.moving import CHANGE, REPAIR, run
 from tests.faults.readers import Answer, Flip, allowed, reading
 from tests.faults.relay import relay
-from tests.faults.world import UID, Ledger, World, check, create, eventually, keys_of_every_shard, put, world_of
+from tests.faults.world import (
+    N2,
+    UID,
+    Ledger,
+    World,
+    check,
+    create,
+    eventually,
+    keys_of_every_shard,
+    put,
+    stale,
+    world_of,
+)
 from tests.store.redis_server import RedisServer
 
 PROCESSES = 8
@@ -129,6 +141,32 @@ async def test_what_somebody_cut_off_may_read_is_not_taken_away_before_its_time_
     assert lonely[-1].status == 200 and not lonely[-1].degraded
     assert moved - cut > stale_reads, "it did not wait for who was cut off"
     assert any("knows the new state" in event.detail for event in events), "the journal does not say so"
+
+
+async def test_a_lost_disk_is_not_filled_while_somebody_cut_off_may_read_it(tmp_path: Path, redis: RedisServer) -> None:
+    stale_reads = 4.0
+    with world_of(tmp_path, shards=2, replicas=2) as world:
+        limit_stale_reads(world, stale_reads)
+        async with world.cluster(lock_timeout=60) as cluster, relay(redis.port) as way:
+            index, ledger, keys = await filled(cluster)
+            behind = tmp_path / "behind.toml"
+            write_behind(behind, world, redis.port, way.port)
+            with reading(tmp_path / "readers", [behind], UID) as readers:
+                await readers.until_ready()
+                await until_all_know(cluster)
+                await way.cut()
+                cut = time.monotonic()
+                world.engine(2).wipe()
+                await put(cluster, index, dict.fromkeys(keys, 2), ledger)
+                assert stale(await cluster.reload(UID)) == {N2}
+                await run(cluster, REPAIR, options=HASTY)
+                mended = time.monotonic()
+                await asyncio.sleep(0.5)
+                (answers,) = await readers.end()
+            await check(cluster, index, ledger)
+    assert all(answer.found == keys for answer in answers if answer.status == 200), "short"
+    assert any(answer.degraded for answer in answers)
+    assert mended - cut > stale_reads, "it did not wait for who was cut off"
 
 
 def write_behind(path: Path, world: World, port: int, way: int) -> None:
