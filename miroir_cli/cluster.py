@@ -323,12 +323,14 @@ async def with_state(
 ) -> AsyncIterator[Cluster]:
     """Open the state store of a site as well. Nobody can replace the store meanwhile.
 
-    `lasting`: reads go on for a while (`[state] stale_reads`) when a shared store falls silent.
+    `lasting`: reads go on for a while (`[state] stale_reads`) when a shared store falls silent, once the caller has
+    let `last_known.keep_listening` go on beside.
     """
     topology = site.topology
     assert site.backend is not None, "opened by `open_site`"
     async with site.locks.shared(STATE):
         store = await site.backend.open()
+        last_known: LastKnown | None = None
         try:
             record = await store.cluster()
             if record is not None and record.name != topology.cluster.name:
@@ -337,9 +339,7 @@ async def with_state(
                     f"`{topology.path}` names `{topology.cluster.name}`",
                     hint=f"set `[cluster] name` back, or point `[state] url` at another {topology.state_kind}",
                 )
-            last_known = (
-                LastKnown(store, limit=topology.state.stale_reads) if lasting and topology.state.shared else None
-            )
+            last_known = _remembering(site, store) if lasting else None
             async with _fenced(site, store) as fencing:
                 yield Cluster(
                     topology=topology,
@@ -355,6 +355,8 @@ async def with_state(
                     watch=watch,
                 )
         finally:
+            if last_known is not None:
+                await last_known.leave()
             await store.close()
 
 
@@ -376,6 +378,13 @@ async def _fenced(site: Site, store: Store) -> AsyncIterator[Fencing | None]:
 def _carry(fleet: Fleet, fencing: Fencing | None) -> None:
     for client in fleet.clients.values():
         client.carrier = fencing
+
+
+def _remembering(site: Site, store: Store) -> LastKnown | None:
+    """The store for a process that goes on reading while it is silent, where it can be."""
+    limit = site.topology.state.stale_reads
+    listener = site.locks.listener(limit=limit)
+    return None if listener is None else LastKnown(store, limit=limit, listener=listener)
 
 
 def _version_of(path: Path) -> tuple[int, int, int]:

@@ -162,11 +162,21 @@ def _work_of(chore: Chore) -> str:
 
 
 async def _attempt(service: Service, chore: Chore) -> None:
+    """Do a chore once. A cancellation stays one where its work has made an error of it (a run that stops at a clean
+    place does)."""
     try:
         await chore.work(service)
     except LeaseLost:
         raise
     except MiroirError as error:
-        LOG.warning("a chore failed", extra={"chore": chore.name, "reason": error.message})
+        if not _is_cancelled():
+            LOG.warning("a chore failed", extra={"chore": chore.name, "reason": error.message})
     except Exception:
         LOG.exception("a chore failed", extra={"chore": chore.name})
+    if _is_cancelled():
+        raise asyncio.CancelledError
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -139,6 +139,7 @@ async def read_newest(tx: Transaction, uid: str, guesses: Guesses) -> Intent | N
         return None
     content = content_of(fields)
     newest = int((await tx.hash(order_key(content))).get("newest", "0"))
+    tx.heed_number(content, max(newest, int(fields["settled"])))
     guesses[uid] = Guess(content=content, newest=newest)
     found = await tx.hash(intent_key(content, newest))
     return intent_of(fields, uid, newest, found) if found else None
@@ -312,6 +313,7 @@ class Intents(Part):
                 slot=slot,
             )
         )
+        self.access.known.learn_number(content_key(index), opened.n)
         self._guesses[index.uid] = Guess(content=content_key(index), newest=opened.n)
         return opened
 

@@ -63,8 +63,11 @@ def addressed_key(content: str) -> str:
 
 
 async def read_newest_number(tx: Transaction, content: str, settled: int) -> int:
-    """A store that was rebuilt knows no intents: then the newest one is settled."""
-    return max(int((await tx.hash(order_key(content))).get("newest", "0")), settled)
+    """A store that was rebuilt knows no intents: then the newest one is settled. Raises `StateUnavailable` when this
+    process knows of a later one."""
+    newest = max(int((await tx.hash(order_key(content))).get("newest", "0")), settled)
+    tx.heed_number(content, newest)
+    return newest
 
 
 async def read_targets(tx: Transaction, content: str, numbers: Iterable[int]) -> list[frozenset[ShardId]]:
