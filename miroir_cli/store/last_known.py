@@ -108,19 +108,24 @@ class LastKnown:
         async with asyncio.timeout(PATIENCE):
             now = await self._store.epoch()
             self._heard(began)
-            if self._listener is not None and not await self._listener.say(max(epoch, 0)):
-                self._forget()
+            if self._listener is not None and self._listener.due and not await self._say(max(epoch, 0)):
                 epoch = -1
         if now != epoch:
             await self.maps()
             await self.aliases()
             await self.cluster()
-            if self._listener is not None:
-                async with asyncio.timeout(PATIENCE):
-                    if not await self._listener.say(now):
-                        self._forget()
-                        return -1
+            async with asyncio.timeout(PATIENCE):
+                if not await self._say(now):
+                    return -1
         return now
+
+    async def _say(self, epoch: int) -> bool:
+        """Tell others that nothing that is remembered is older than this epoch. False when they had gone on without
+        this process: nothing is remembered from then on."""
+        if self._listener is not None and not await self._listener.say(epoch):
+            self._forget()
+            return False
+        return True
 
     async def leave(self) -> None:
         """Answer nobody any more, and say so if that can be said."""

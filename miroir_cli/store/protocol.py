@@ -405,6 +405,11 @@ class Listener(Protocol):
         """Until when others wait for it, by `store.fence.clock`; after that it must not answer from memory."""
         ...
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to say again what was said last."""
+        ...
+
     async def say(self, epoch: int) -> bool:
         """Say that nothing in this process's memory is older than this epoch.
 

@@ -20,6 +20,7 @@
     rename POINT          rename it to `shelf`
     flip POINT            let the alias `live` stand for `films`
     import POINT FILE     import a file of NDJSON
+    backup POINT FOLDER   make a backup there
     serve POINT           do what a proxy does beside answering
 
 A point is `before:METHOD` or `after:METHOD` of the store (for `recover`: of what replaces it): there the process is
@@ -41,6 +42,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import msgspec
 
+from miroir_cli.backup.create import create_backup
+from miroir_cli.backup.target import open_target
 from miroir_cli.cluster import Cluster, open_cluster, open_site
 from miroir_cli.documents.formats import Format
 from miroir_cli.documents.load import ImportOptions, import_documents
@@ -249,6 +252,8 @@ async def _main(topology: Path, verb: str, *arguments: str) -> None:
             await flip_alias(cluster, "live", ["films"])
         elif verb == "import":
             await import_documents(cluster, UID, [arguments[1]], options=ImportOptions())
+        elif verb == "backup":
+            await create_backup(cluster, open_target(arguments[1]))
         elif verb == "serve":
             await _serve(cluster)
         elif verb == "key":

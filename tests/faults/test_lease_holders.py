@@ -1,74 +1,60 @@
 """Whoever holds a lease is killed on another host, at each step at which it can be: the same command, or the next one,
-goes on here within 15 seconds. One that was only frozen is refused at its next step.
-
-Nobody here can tell that the holder is dead, so that its leases have to run out. They last 10 s as a rule, which most
-of these tests do not wait for: theirs last 2 s, and the time in which they must go on is 8 s shorter.
-"""
+goes on here within 15 seconds (`tests/faults/elsewhere.py` says how that is counted)."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import signal
-import subprocess
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from miroir_cli.cluster import Cluster, Patience, open_site
+from miroir_cli.backup.create import create_backup
+from miroir_cli.backup.target import open_target
+from miroir_cli.cluster import Patience, open_site
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.documents.load import ImportOptions, import_documents
-from miroir_cli.errors import Locked
 from miroir_cli.indexes.aliases import create_alias, flip_alias
 from miroir_cli.indexes.catalog import delete_index
 from miroir_cli.indexes.configure import change_settings
 from miroir_cli.indexes.names import Swap, swap_indexes
 from miroir_cli.migration.rebalance import RUN_LOCK, cancel
-from miroir_cli.migration.verify import VerifyOptions, verify
 from miroir_cli.proxy import background
 from miroir_cli.proxy.service import open_service
-from miroir_cli.proxy.shares import CHORE
+from miroir_cli.proxy.shares import CHORE, PEER
 from miroir_cli.replication.rebuild import recover_state
-from miroir_cli.store.processes import is_stopped
 from miroir_cli.store.tasks import TaskStatus
 from miroir_cli.tasks.finishing import FINISHER
 from tests.backends import state_at
 from tests.documents.test_import import numbered, write_ndjson
+from tests.faults.elsewhere import (
+    USUAL,
+    Scene,
+    again,
+    held_elsewhere,
+    in_time,
+    scene,
+    shorten_leases,
+    verify_again,
+)
 from tests.faults.loss import with_writes
 from tests.faults.moving import CHANGE, REPAIR, check_finished, run
-from tests.faults.process import Mortuary, request, start
+from tests.faults.process import Mortuary, request
 from tests.faults.world import (
     HURRIED,
     N2,
     UID,
-    Ledger,
-    World,
     check,
     create,
     eventually,
     keys_of_every_shard,
-    put,
     stale,
     world_of,
 )
 from tests.store.redis_server import RedisServer
 
-LOG = logging.getLogger(__name__)
-
-USUAL, SHORT = 10.0, 2.0
-"""Seconds that a lease lasts: as a rule, and here."""
-
-LIMIT = 15.0
-"""Seconds after which another process must have gone on, where leases last as long as usual."""
-
 ORDER, MOVES = f"{UID}.order", f"{UID}.moves"
-LEASES = "lease_renewal = {renewal}\nlease_expiry = {expiry}\n\n[[nodes]]"
 
 
 @pytest.fixture(autouse=True)
@@ -76,66 +62,6 @@ def redis(redis_server: RedisServer) -> Iterator[RedisServer]:
     redis_server.empty()
     with state_at(redis_server.url):
         yield redis_server
-
-
-@dataclass(kw_only=True)
-class Scene:
-    """One world, in which commands die elsewhere and are given again here."""
-
-    world: World
-    cluster: Cluster
-    ledger: Ledger
-    value: int = 0
-
-    async def write(self) -> None:
-        """Any later write."""
-        self.value += 1
-        index = (await self.cluster.reload(UID)).index
-        assert await put(self.cluster, index, {"k0": self.value}, self.ledger) is not None
-
-    async def correct(self) -> None:
-        index = (await self.cluster.reload(UID)).index
-        await check(self.cluster, index, self.ledger)
-
-
-@asynccontextmanager
-async def scene(folder: Path, *, nodes: int = 2, expiry: float = SHORT, **options: int) -> AsyncIterator[Scene]:
-    with world_of(folder, nodes=nodes, **options) as world:
-        shorten_leases(world, expiry=expiry)
-        async with world.cluster(lock_timeout=60) as cluster:
-            index, ledger = await create(cluster), Ledger()
-            await put(cluster, index, dict.fromkeys(keys_of_every_shard(index, each=3), 0), ledger)
-            yield Scene(world=world, cluster=cluster, ledger=ledger)
-
-
-def shorten_leases(world: World, *, expiry: float = SHORT) -> None:
-    text = world.path.read_text()
-    world.path.write_text(text.replace("[[nodes]]", LEASES.format(expiry=expiry, renewal=0.3 * expiry), 1))
-
-
-async def held_elsewhere(cluster: Cluster) -> set[str]:
-    found = await cluster.locks.held()
-    return {lock.name for lock in found if lock.owner is not None and lock.owner.host == "elsewhere"}
-
-
-async def again(command: Callable[[], Awaitable[object]]) -> None:
-    """Give a command until nobody is believed to be at work."""
-    while True:
-        try:
-            await command()
-            return
-        except Locked as locked:
-            assert "on host `elsewhere`" in locked.message
-        await asyncio.sleep(0.2)
-
-
-@contextmanager
-def in_time(what: str, *, expiry: float = SHORT) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    took = time.monotonic() - began
-    LOG.warning("%s: gone on with after %.1f s", what, took)
-    assert took < LIMIT - (USUAL - expiry), what
 
 
 # -- the scopes
@@ -158,10 +84,6 @@ async def flip_again(at: Scene) -> None:
     await flip_alias(at.cluster, "live", ["films"])
     await flip_alias(at.cluster, "live", [UID])
     await at.write()
-
-
-async def verify_again(at: Scene) -> None:
-    assert (await verify(at.cluster, options=VerifyOptions(restart=True))).clean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +183,20 @@ async def test_an_import_is_gone_on_with_here(tmp_path: Path) -> None:
                 assert await at.cluster.store.unfinished_imports(UID) == ()
 
 
+async def test_a_backup_is_gone_on_with_here(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        with Mortuary(at.world.path, elsewhere=True) as mortuary:
+            for number, point in enumerate(("before:watch", "after:watch", "before:unwatch")):
+                place = str(tmp_path / f"backup{number}")
+                same = partial(create_backup, at.cluster, open_target(place))
+                await mortuary.die("backup", point, place)
+                with in_time(f"backup, {point}"):
+                    (own,) = {name for name in await held_elsewhere(at.cluster) if name != ORDER}
+                    assert own.startswith("backup-")
+                    await again(same)
+                assert not (await same()).resumed, "the one before is complete"
+
+
 RUN_POINTS = {
     "the beginning": ("before:begin_run", "after:begin_run", "before:join"),
     "the copy": ("after:join", "before:TARGET/documents", "after:TARGET/documents"),
@@ -331,7 +267,8 @@ async def test_what_a_proxy_does_beside_is_gone_on_with_by_another(tmp_path: Pat
         with Mortuary(at.world.path, elsewhere=True) as mortuary:
             task = await request(at.cluster, 1)
             await mortuary.die("serve", "before:end_tasks")
-            assert FINISHER in await held_elsewhere(at.cluster)
+            held = await held_elsewhere(at.cluster)
+            assert FINISHER in held and any(name.startswith(PEER) for name in held)
             at.world.engine(2).faults.add(Kind.FAIL_TASK, path=UID, count=1)
             await at.write()
             await mortuary.die("serve", "before:begin_run")
@@ -363,6 +300,22 @@ async def test_a_recovery_of_the_state_is_begun_again_here(tmp_path: Path, redis
             await check(cluster, (await cluster.reload(UID)).index, ledger)
 
 
+async def test_the_state_is_recovered_although_somebody_died_elsewhere_with_it_open(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with world_of(tmp_path) as world:
+        shorten_leases(world)
+        ledger, _ = await with_writes(world)
+        with Mortuary(world.path, elsewhere=True) as mortuary:
+            await mortuary.die("settings", "before:open_intent")
+        redis.tell("HSET", "miroir:cluster", "epoch", "1")
+        with in_time("recover, while the state was open elsewhere"):
+            async with open_site(world.topology, lock_timeout=60, patience=HURRIED) as site:
+                await again(lambda: recover_state(site))
+        async with world.cluster() as cluster:
+            await check(cluster, (await cluster.reload(UID)).index, ledger)
+
+
 # -- as it is outside of tests
 
 
@@ -387,55 +340,3 @@ async def test_a_run_is_gone_on_with_after_the_usual_time(tmp_path: Path) -> Non
             with in_time("a run, usual leases and grace", expiry=USUAL):
                 await again(lambda: run(cluster, CHANGE))
             await check_finished(at.world, cluster, (await cluster.reload(UID)).index, at.ledger)
-
-
-# -- frozen
-
-
-FROZEN = {
-    "write": ("before:close_intent", "after:open_intent", "before:n2/documents"),
-    "settings": ("before:open_intent",),
-    "rebalance": ("before:join", "before:switch"),
-    "verify": ("before:save_run",),
-}
-
-
-@pytest.mark.parametrize(("verb", "point"), [(verb, point) for verb, points in FROZEN.items() for point in points])
-async def test_a_holder_that_was_frozen_is_refused_at_its_next_step(tmp_path: Path, verb: str, point: str) -> None:
-    async with scene(tmp_path, nodes=3, shards=1, replicas=1) as at:
-        (source,) = (await at.cluster.reload(UID)).nodes()
-        if verb == "rebalance":
-            at.world.drain(int(source.removeprefix("n")))
-        place = point.replace("n2", source)
-        documents = dict.fromkeys(keys_of_every_shard((await at.cluster.map(UID)).index), 100)
-        if verb == "write":
-            at.ledger.begun(documents)
-        words = [verb, f"{place}!", *(["100"] if verb == "write" else [])]
-        process = start(at.world.path, *words, elsewhere=True, stderr=subprocess.PIPE)
-        try:
-            await eventually(lambda: stopped(process), timeout=60)
-            async with at.world.cluster(lock_timeout=60) as cluster:
-                here = Scene(world=at.world, cluster=cluster, ledger=at.ledger)
-                with in_time(f"frozen, {verb} {point}"):
-                    await here.write()
-                    await again(lambda: run(cluster, CHANGE))
-                    if verb == "verify":
-                        await again(lambda: verify_again(here))
-                tops = {name: await client.top_task() for name, client in cluster.fleet.clients.items()}
-                epoch = await cluster.store.epoch()
-                process.send_signal(signal.SIGCONT)
-                _, said = await asyncio.to_thread(process.communicate, timeout=60)
-                assert process.returncode == 1 and "LeaseLost" in said, said
-                assert await cluster.store.epoch() == epoch
-                assert {name: await client.top_task() for name, client in cluster.fleet.clients.items()} == tops
-                await check_finished(at.world, cluster, (await cluster.reload(UID)).index, at.ledger)
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGCONT)
-            process.kill()
-            process.communicate()
-
-
-async def stopped(process: subprocess.Popen[str]) -> bool:
-    assert process.poll() is None, process.communicate()
-    return is_stopped(process.pid)

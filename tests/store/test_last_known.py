@@ -73,6 +73,7 @@ class Others:
 
     def __init__(self) -> None:
         self.until = 0.0
+        self.due = True
         self.said: int | None = None
 
     async def say(self, epoch: int) -> bool:

@@ -82,6 +82,16 @@ async def test_a_redis_that_forgot_it_does_not_pass_for_one_that_waits(leases: L
     assert [each.epoch for each in await leases.unaware(5)] == [0]
 
 
+async def test_one_says_again_what_it_knows_well_before_that_has_run_out(access: Access) -> None:
+    listener = Leases(access, term=5.0).listener(limit=60.0)
+    assert listener.due
+    await listener.say(5)
+    assert not listener.due
+    await asyncio.sleep(1.6)
+    assert listener.due and listener.until - clock() > 60.0
+    assert await listener.say(5)
+
+
 async def test_one_that_has_left_is_not_waited_for(leases: Leases, access: Access) -> None:
     listener = leases.listener(limit=60.0)
     await listener.say(5)

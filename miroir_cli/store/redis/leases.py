@@ -170,7 +170,7 @@ class Leases:
     def listener(self, *, limit: float) -> Listening:
         """For a process that answers from memory for `limit` seconds at most; others learn that it is gone as they do
         of leases."""
-        return Listening(self._access, term=limit + self._term)
+        return Listening(self._access, limit=limit, slack=self._term)
 
     async def unaware(self, epoch: int) -> tuple[Unaware, ...]:
         """The processes, on whichever host, that may answer from a memory older than this epoch."""

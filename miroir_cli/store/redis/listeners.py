@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 LISTENERS: Final = listing("listeners")
 
+SAID_AGAIN: Final = 0.3
+"""After which part of the time for it: each time costs Redis a sync of its disk."""
+
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a process. `kernel` tells which processes its own kernel can see; `epoch` 0: it has not said yet
@@ -46,13 +49,19 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listening:
-    """This process among them: the protocol `miroir_cli.store.protocol.Listener`. What it says lasts `term` seconds."""
+    """This process among them: the protocol `miroir_cli.store.protocol.Listener`. What it says lasts for the `limit`
+    seconds for which it may answer from memory, and for `slack` seconds in which it has to say it again."""
 
-    def __init__(self, access: Access, *, term: float) -> None:
+    def __init__(self, access: Access, *, limit: float, slack: float) -> None:
         self._access = access
-        self._term = term
+        self._term = limit + slack
+        self._due = SAID_AGAIN * slack
         self._name: str | None = None
         self.until = 0.0
+
+    @property
+    def due(self) -> bool:
+        return clock() >= self.until - self._term + self._due
 
     async def say(self, epoch: int) -> bool:
         began = clock()
