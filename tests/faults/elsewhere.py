@@ -51,8 +51,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, *, nodes: int = 2, expiry: float = SHORT, **options: int) -> AsyncIterator[Scene]:
-    with world_of(folder, nodes=nodes, **options) as world:
+async def scene(
+    folder: Path, *, nodes: int = 2, expiry: float = SHORT, shards: int = 2, replicas: int = 2
+) -> AsyncIterator[Scene]:
+    with world_of(folder, nodes=nodes, shards=shards, replicas=replicas) as world:
         shorten_leases(world, expiry=expiry)
         async with world.cluster(lock_timeout=60) as cluster:
             index, ledger = await create(cluster), Ledger()
