@@ -193,7 +193,7 @@ async def test_a_key_that_is_made_behind_a_fence_is_not_used(tmp_path: Path) -> 
 
 
 async def test_what_a_killed_process_leaves_is_deleted_by_the_next_fence(tmp_path: Path) -> None:
-    with guarded_world(tmp_path, quick=True) as world:
+    with guarded_world(tmp_path) as world:
         async with slow_wire(world, N2) as wire, world.cluster(patience=CALM, lock_timeout=60) as cluster:
             index, ledger = await create(cluster), Ledger()
             wire.hold(f"POST /indexes/{UID}/documents?")
