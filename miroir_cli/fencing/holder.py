@@ -12,12 +12,14 @@ from miroir_cli.errors import MiroirError
 from miroir_cli.fencing.disk import read_disk
 from miroir_cli.fencing.keys import NO_KEY, Unmanageable, delete_key, listed, make_key
 from miroir_cli.node.carrier import Carried
+from miroir_cli.store.processes import this_process
 from miroir_cli.store.slots import SlotSpoilt
 
 if TYPE_CHECKING:
     from miroir_cli.model import NodeName
     from miroir_cli.node.client import NodeClient
     from miroir_cli.node.fleet import Fleet
+    from miroir_cli.store.journal import Process
     from miroir_cli.store.protocol import Store
     from miroir_cli.store.slots import Slot, SlotRegister
 
@@ -160,6 +162,11 @@ class Fencing:
         if any(self._current is not None and slot.number == self._current.number for slot in dirty):
             self._current = None
         return await self._shut_out(fleet, wanted, dirty) if dirty else tuple(wanted)
+
+    async def overtake(self, process: Process) -> None:
+        """Somebody here goes on with what another process was driving: have the next fences shut that out."""
+        if process != this_process():
+            await self._register.condemn(process=process)
 
     async def _shut_out(self, fleet: Fleet, names: Sequence[NodeName], dirty: Sequence[Slot]) -> tuple[NodeName, ...]:
         found = await fleet.each(lambda client: self._delete(client, dirty), names=names)
