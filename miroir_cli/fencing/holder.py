@@ -6,9 +6,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.errors import MiroirError
+from miroir_cli.errors import MiroirError, NodeUnavailable
 from miroir_cli.fencing.disk import read_disk
 from miroir_cli.fencing.keys import NO_KEY, Unmanageable, delete_key, listed, make_key
 from miroir_cli.node.carrier import Carried
@@ -17,6 +18,7 @@ from miroir_cli.store.slots import SlotSpoilt
 
 if TYPE_CHECKING:
     from miroir_cli.model import NodeName
+    from miroir_cli.node.answers import Refused
     from miroir_cli.node.client import NodeClient
     from miroir_cli.node.fleet import Fleet
     from miroir_cli.store.journal import Process
@@ -116,20 +118,21 @@ class Fencing:
                     self.drop(slot)
             return None
 
-    async def refused(self, client: NodeClient, carried: Carried) -> bool:
+    async def refused(self, client: NodeClient, carried: Carried, answer: Refused) -> Refused | None:
         slot = self._taken[carried.slot]
         try:
             if not await self._register.is_held(slot):
                 self.drop(slot)
-                return True
+                return None
             if not await self._same_disk(client):
-                return False
-        except MiroirError:
-            return False
+                error = NodeUnavailable(f"node `{client.name}` is not the disk we knew", node=client.name, sent=False)
+                return replace(answer, error=error)
+        except MiroirError as error:
+            return replace(answer, error=error)
         async with self._turns[client.name]:
             if self._values.get((carried.slot, client.name)) == carried.value:
                 del self._values[carried.slot, client.name]
-        return True
+        return None
 
     async def _same_disk(self, client: NodeClient) -> bool:
         """Whether a node's disk is the one that was enrolled (rule N1): then its keys were deleted by hand."""
