@@ -6,18 +6,22 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.errors import MiroirError
+from miroir_cli.errors import MiroirError, NodeUnavailable
 from miroir_cli.fencing.disk import read_disk
 from miroir_cli.fencing.keys import NO_KEY, Unmanageable, delete_key, listed, make_key
 from miroir_cli.node.carrier import Carried
+from miroir_cli.store.processes import this_process
 from miroir_cli.store.slots import SlotSpoilt
 
 if TYPE_CHECKING:
     from miroir_cli.model import NodeName
+    from miroir_cli.node.answers import Refused
     from miroir_cli.node.client import NodeClient
     from miroir_cli.node.fleet import Fleet
+    from miroir_cli.store.journal import Process
     from miroir_cli.store.protocol import Store
     from miroir_cli.store.slots import Slot, SlotRegister
 
@@ -114,20 +118,21 @@ class Fencing:
                     self.drop(slot)
             return None
 
-    async def refused(self, client: NodeClient, carried: Carried) -> bool:
+    async def refused(self, client: NodeClient, carried: Carried, answer: Refused) -> Refused | None:
         slot = self._taken[carried.slot]
         try:
             if not await self._register.is_held(slot):
                 self.drop(slot)
-                return True
+                return None
             if not await self._same_disk(client):
-                return False
-        except MiroirError:
-            return False
+                error = NodeUnavailable(f"node `{client.name}` is not the disk we knew", node=client.name, sent=False)
+                return replace(answer, error=error)
+        except MiroirError as error:
+            return replace(answer, error=error)
         async with self._turns[client.name]:
             if self._values.get((carried.slot, client.name)) == carried.value:
                 del self._values[carried.slot, client.name]
-        return True
+        return None
 
     async def _same_disk(self, client: NodeClient) -> bool:
         """Whether a node's disk is the one that was enrolled (rule N1): then its keys were deleted by hand."""
@@ -160,6 +165,11 @@ class Fencing:
         if any(self._current is not None and slot.number == self._current.number for slot in dirty):
             self._current = None
         return await self._shut_out(fleet, wanted, dirty) if dirty else tuple(wanted)
+
+    async def overtake(self, process: Process) -> None:
+        """Somebody here goes on with what another process was driving: have the next fences shut that out."""
+        if process != this_process():
+            await self._register.condemn(process=process)
 
     async def _shut_out(self, fleet: Fleet, names: Sequence[NodeName], dirty: Sequence[Slot]) -> tuple[NodeName, ...]:
         found = await fleet.each(lambda client: self._delete(client, dirty), names=names)

@@ -1,7 +1,8 @@
 """One attempt to change a node's copy past the writers: every request carries its nonce, none is sent twice.
 
-Source: protocol rules F and M7 in their one-host form. After an answer that is unknown, a refusal for good or a task
-that fails, the attempt is over: what it sent may still arrive, so the next one fences the node and takes a new nonce.
+Source: protocol rules F and M7. After an answer that is unknown, a refusal for good or a task that fails, the attempt
+is over: what it sent may still arrive, so the next one fences the node and takes a new nonce, and where writers have
+slots a new one of these.
 """
 
 from __future__ import annotations

@@ -196,8 +196,13 @@ async def _unfinished(cluster: Cluster, change: Change) -> RunRecord | None:
     """The run to go on with. A repair that died is closed: its steps are planned anew. A rebalance that was for
     another wish is given up, and what it had begun is undone; a repair leaves it alone."""
     while (repair := await cluster.store.unfinished_run(RunKind.REPAIR)) is not None:
+        await _overtake(cluster, repair)
         await cluster.store.save_run(repair.id, state=RunState.FAILED)
-    run = None if change.only_repair else await cluster.store.unfinished_run()
+    run = await cluster.store.unfinished_run()
+    if run is not None:
+        await _overtake(cluster, run)
+    if change.only_repair:
+        return None
     if run is None or run.fingerprint == change.wish(cluster):
         return run
     work = Work(cluster=cluster, run=run, fences=Fences(cluster))
@@ -207,6 +212,12 @@ async def _unfinished(cluster: Cluster, change: Change) -> RunRecord | None:
     await clear_leftovers(work)
     await cluster.store.save_run(run.id, state=RunState.CANCELLED)
     return None
+
+
+async def _overtake(cluster: Cluster, run: RunRecord) -> None:
+    """Whoever holds the run lock has it from the driver of a run that goes on, as far as that one knows."""
+    if cluster.fencing is not None and run.state is RunState.RUNNING:
+        await cluster.fencing.overtake(run.process)
 
 
 async def _give_up(work: Work, step: StepRecord) -> None:

@@ -32,8 +32,9 @@ class Carrier(Protocol):
         cannot be had: then nothing may be sent."""
         ...
 
-    async def refused(self, client: NodeClient, carried: Carried) -> bool:
-        """A node does not know a key (rule F3): whether the request can be sent again under another one."""
+    async def refused(self, client: NodeClient, carried: Carried, answer: Refused) -> Refused | None:
+        """A node does not know a key (rule F3): None when the request can be sent again under another one, else what
+        to answer."""
         ...
 
     def give_up(self, carried: Carried) -> None:
@@ -61,18 +62,17 @@ async def carry(carrier: Carrier, client: NodeClient, send: Callable[[Carried | 
             raise
         if _in_doubt(answer):
             await carrier.doubt(carried)
-        if turn == MOST_SENT or not _barred(answer) or not await carrier.refused(client, carried):
+        if turn == MOST_SENT or not isinstance(answer, Refused) or answer.status not in (401, 403):
             return answer
+        refusal = await carrier.refused(client, carried, answer)
+        if refusal is not None:
+            return refusal
     raise AssertionError("unreachable")
 
 
 def _in_doubt(answer: Answer) -> bool:
     """Whether others may shut this sender out: after an answer that is unknown, or with its lease gone."""
     return isinstance(answer, Unknown) or (isinstance(answer, Refused) and isinstance(answer.error, LeaseLost))
-
-
-def _barred(answer: Answer) -> bool:
-    return isinstance(answer, Refused) and answer.status in (401, 403)
 
 
 def _not_sent(error: MiroirError) -> Refused:

@@ -90,9 +90,9 @@ class SlotRegister(Protocol):
         """Make slots of this process dirty, whatever leases it has lost."""
         ...
 
-    async def condemn(self, *, overtaken: str | None = None) -> tuple[Slot, ...]:
-        """Make dirty what must be: all slots of the holder that is named in this mark, of processes that died, and of
-        those that have not renewed anything for as long as a lease lasts. Returns all dirty ones."""
+    async def condemn(self, *, overtaken: str | None = None, process: Process | None = None) -> tuple[Slot, ...]:
+        """Make dirty what must be: all slots of the holder that is named in this mark, of this process, of processes
+        that died, and of those that have not renewed anything for as long as a lease lasts. Returns all dirty ones."""
         ...
 
     async def pass_(self, fenced: Mapping[NodeName, Iterable[int]]) -> None:

@@ -115,8 +115,12 @@ async def test_h6_a_write_of_an_overtaken_process_is_refused_by_the_node(tmp_pat
                 assert set(copies[0].values()) == {2}
 
 
+@pytest.mark.parametrize("heard_of", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_h14_a_page_of_an_overtaken_mover_is_refused_by_the_node(tmp_path: Path, kind: Kinds) -> None:
+async def test_h14_a_page_of_an_overtaken_mover_is_refused_by_the_node(
+    tmp_path: Path, kind: Kinds, redis_server: RedisServer, heard_of: bool
+) -> None:
+    """`heard_of`: it went on for a moment, and takes part again, while its page was still on its way."""
     with kind(tmp_path, quick=True, shards=1) as world:
         async with slow_wire(world, N2) as wire, world.cluster(patience=CALM, lock_timeout=60) as cluster:
             index, ledger = await create(cluster), Ledger()
@@ -131,6 +135,9 @@ async def test_h14_a_page_of_an_overtaken_mover_is_refused_by_the_node(tmp_path:
                 await asyncio.wait_for(wire.held.wait(), 30)
                 overtaken.send_signal(signal.SIGSTOP)
                 await eventually(lambda: is_free(cluster, RUN_LOCK), timeout=30)
+                if heard_of:
+                    slot = next(slot for slot in await slots_of(cluster) if slot.process.pid == overtaken.pid)
+                    redis_server.tell("SET", f"miroir:peers:{slot.process}", "again")
                 await repair(cluster, options=HASTY)
                 assert stale(await cluster.reload(UID)) == set()
                 await put(cluster, index, dict.fromkeys(keys, 2), ledger)
@@ -193,7 +200,7 @@ async def test_a_key_that_is_made_behind_a_fence_is_not_used(tmp_path: Path) -> 
 
 
 async def test_what_a_killed_process_leaves_is_deleted_by_the_next_fence(tmp_path: Path) -> None:
-    with guarded_world(tmp_path, quick=True) as world:
+    with guarded_world(tmp_path) as world:
         async with slow_wire(world, N2) as wire, world.cluster(patience=CALM, lock_timeout=60) as cluster:
             index, ledger = await create(cluster), Ledger()
             wire.hold(f"POST /indexes/{UID}/documents?")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from miroir_cli.cluster import Cluster, open_site
@@ -15,7 +16,7 @@ from miroir_cli.store.slots import KEY_PREFIX
 from tests.backends import state_at
 from tests.faults.moving import HASTY
 from tests.faults.world import HURRIED, N1, N2, UID, Ledger, check, create, eventually, keys_of_every_shard, put
-from tests.fencing.world import KINDS, Kinds, guarded_world, slot_keys, slots_of
+from tests.fencing.world import KINDS, MASTER, Kinds, guarded_world, slot_keys, slots_of
 from tests.proxy.test_server import Process
 from tests.store.redis_server import RedisServer
 
@@ -57,6 +58,28 @@ async def test_a_proxy_takes_it_away(tmp_path: Path) -> None:
                     return all(OLD not in names for names in (await slot_keys(cluster)).values())
 
                 await eventually(gone, timeout=60)
+            finally:
+                await asyncio.to_thread(serving.kill)
+
+
+async def test_a_proxy_has_its_keys_from_its_first_write_to_its_end(tmp_path: Path) -> None:
+    with guarded_world(tmp_path) as world:
+        async with world.cluster() as cluster:
+            await create(cluster)
+        async with world.cluster() as cluster:
+            serving = await asyncio.to_thread(Process, tmp_path)
+            try:
+                assert await slot_keys(cluster) == {N1: [], N2: []}
+                async with httpx.AsyncClient(headers={"Authorization": f"Bearer {MASTER}"}) as client:
+                    sent = await client.post(f"{serving.url}/indexes/{UID}/documents", json=[{"id": "a", "value": 1}])
+                    assert sent.status_code == 202
+                    listed = (await client.get(f"{serving.url}/keys")).json()["results"]
+                (slot,) = await slots_of(cluster)
+                assert await slot_keys(cluster) == {N1: [slot.key_name], N2: [slot.key_name]}
+                assert listed and slot.key_name not in {key["name"] for key in listed}
+                assert await asyncio.to_thread(serving.stop) == 0
+                assert await slot_keys(cluster) == {N1: [], N2: []}
+                assert await slots_of(cluster) == ()
             finally:
                 await asyncio.to_thread(serving.kill)
 

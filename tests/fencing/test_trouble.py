@@ -95,6 +95,20 @@ async def test_a_write_to_an_emptied_disk_is_refused_and_its_replicas_are_lost(t
             assert await cluster.fleet[N2].top_task() == -1
 
 
+async def test_a_write_to_the_only_replica_on_an_emptied_disk_says_what_is_wrong(tmp_path: Path) -> None:
+    with guarded_world(tmp_path, replicas=1) as world:
+        async with world.cluster() as cluster:
+            index = await create(cluster)
+            await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), Ledger())
+            world.engine(2).wipe()
+            written = await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 2), Ledger())
+            replicas = (await cluster.reload(UID)).replicas
+            lost = frozenset(each.shard for each in replicas if each.state is ReplicaState.LOST)
+            assert written is not None
+            assert (written.refused, len(lost)) == (lost, 1)
+            assert str(written.error) == "node `n2` is not the disk we knew"
+
+
 async def test_a_configured_key_that_is_refused_is_told_and_marks_nothing(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
         async with world.cluster() as cluster:

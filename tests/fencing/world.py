@@ -20,7 +20,7 @@ from tests.fencing.relay import Relay, relay_to
 
 MASTER = "a-master-key-for-tests"
 
-QUICK = "lease_renewal = 0.3\nlease_expiry = 1.5\n"
+QUICK = "lease_renewal = 0.5\nlease_expiry = 3.0\n"
 """Leases that run out while a test waits."""
 
 

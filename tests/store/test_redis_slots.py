@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,12 @@ async def test_who_is_overtaken_loses_all_its_slots_and_nobody_else_does(
     assert await other.condemn(overtaken=mine[0].mark) == tuple(each for each in await register.all() if each.dirty)
     assert [slot.number for slot in await register.all() if slot.dirty] == [slot.number for slot in mine]
     assert await register.is_held(theirs)
+
+
+async def test_a_process_that_is_named_loses_its_slots(redis_store: RedisStore, register: Slots) -> None:
+    slot = await register.take([N1])
+    assert await beside(redis_store).condemn(process=replace(slot.process, pid=slot.process.pid + 1)) == ()
+    assert [each.number for each in await beside(redis_store).condemn(process=slot.process)] == [slot.number]
 
 
 async def test_a_slot_of_a_dead_process_is_dirty_for_whoever_asks(redis_store: RedisStore, register: Slots) -> None:

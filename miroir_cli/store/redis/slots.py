@@ -63,8 +63,8 @@ class Slots:
         numbers = [slot.number for slot in slots]
         await self._whatever_is_lost(lambda tx: spoil(tx, numbers))
 
-    async def condemn(self, *, overtaken: str | None = None) -> tuple[Slot, ...]:
-        return await self._access.write(lambda tx: condemn(tx, overtaken=overtaken, own=self.holder))
+    async def condemn(self, *, overtaken: str | None = None, process: Process | None = None) -> tuple[Slot, ...]:
+        return await self._access.write(lambda tx: condemn(tx, overtaken=overtaken, process=process, own=self.holder))
 
     async def pass_(self, fenced: Mapping[NodeName, Iterable[int]]) -> None:
         wanted = {node: frozenset(numbers) for node, numbers in fenced.items()}
@@ -108,7 +108,7 @@ async def spoil(tx: Transaction, numbers: Iterable[int]) -> None:
             fields["state"] = DIRTY
 
 
-async def condemn(tx: Transaction, *, overtaken: str | None, own: str) -> tuple[Slot, ...]:
+async def condemn(tx: Transaction, *, overtaken: str | None, process: Process | None, own: str) -> tuple[Slot, ...]:
     holder = None if overtaken is None else holder_in(overtaken)
     found = {int(number): each for number, each in (await _hashes(tx)).items()}
     owners = {number: _signature(each["owner"]) for number, each in found.items()}
@@ -116,7 +116,7 @@ async def condemn(tx: Transaction, *, overtaken: str | None, own: str) -> tuple[
     seen = await tx.ask([("GET", key("peers", _process(who))) for who in others.values()], watch=False)
     lapsed = {number for (number, who), there in zip(others.items(), seen, strict=True) if there is None or who.gone}
     for number, fields in found.items():
-        if number in lapsed or owners[number].nonce == holder:
+        if number in lapsed or owners[number].nonce == holder or _process(owners[number]) == process:
             fields["state"] = DIRTY
     slots = [_slot_of(number, fields) for number, fields in found.items()]
     return tuple(slot for slot in slots if slot.dirty)
