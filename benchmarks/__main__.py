@@ -20,6 +20,7 @@ MEASUREMENTS = {
     "facets": [["benchmarks.facets"]],
     "start": [["benchmarks.start"]],
     "serve": [["benchmarks.serving"], ["benchmarks.serving", "--replicas", "2"]],
+    "epochs": [["benchmarks.epochs"]],
     "memory": [["benchmarks.memory"]],
     "registry": [["benchmarks.registry"]],
     "transports": [["benchmarks.transports"]],

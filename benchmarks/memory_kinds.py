@@ -39,10 +39,18 @@ KINDS = (
     ),
     Kind(
         of="write that goes to 24 shards on two nodes",
-        fixed=1150,
+        fixed=1215,
         until="of each index the newest 10,000, and those on their way",
         keys=("intents", "order", "known"),
         fill="intents",
+    ),
+    Kind(
+        of="slot of a process that writes",
+        fixed=735,
+        beside="names of its nodes",
+        until="as long as the process; of one that died until its keys are off the nodes",
+        keys=("slots",),
+        fill="slots",
     ),
     Kind(
         of="primary key written to a shard that is being copied",

@@ -30,6 +30,7 @@ from miroir_cli.store.records import ApiKey, BatchRecord, Member
 from miroir_cli.store.records_canaries import Canary, CanaryRun, CanaryStatus
 from miroir_cli.store.records_services import AdminSession, RolloverPolicy, Tenant
 from miroir_cli.store.redis.keys import key
+from miroir_cli.store.redis.slots import Slots
 from miroir_cli.store.redis.store import RedisStore
 from miroir_cli.store.tasks import NewTask, Reservation, TaskEnd, TaskStatus, Webhook
 from tests.store.contract.clients import add_many, add_writes
@@ -104,6 +105,7 @@ async def _sent(store: RedisStore, intent: Intent, *, task: int) -> None:
 async def intents(store: RedisStore, count: int, rng: random.Random) -> int:
     """On their way: in all 24 shards of an index, on two nodes."""
     index = await index_of(store, "books", shards=24)
+    slot = await Slots(store.access, command="miroir serve").take(NODES)
     for number in range(count):
         intent = await store.open_intent(
             index,
@@ -112,9 +114,18 @@ async def intents(store: RedisStore, count: int, rng: random.Random) -> int:
             nonce=text(rng, 12, 12),
             min_in_sync=1,
             owner="host:4711.123456",
+            slot=slot,
         )
         await _sent(store, intent, task=10 + number)
     return 0
+
+
+async def slots(store: RedisStore, count: int, rng: random.Random) -> int:
+    """Each of a process, with a key on three nodes; the names of those vary."""
+    await store.found(name="measured")
+    names = [[NodeName(text(rng, 4, 24)) for _ in range(3)] for _ in range(count)]
+    await together(Slots(store.access, command="miroir serve").take(each) for each in names)
+    return sum(len(name) for each in names for name in each)
 
 
 def _named(keys: list[str], shard: ShardId) -> list[str]:

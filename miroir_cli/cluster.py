@@ -20,6 +20,7 @@ from miroir_cli.errors import (
     TopologyInvalid,
     known_instead,
 )
+from miroir_cli.fencing.holder import Fencing
 from miroir_cli.model import Index, IndexMap, Node, NodeName, ReplicaState, Secret, ShardId
 from miroir_cli.node.client import NodeClient
 from miroir_cli.node.fleet import Fleet
@@ -74,6 +75,8 @@ class Site:
     command: str = "miroir"
     patience: Patience = Patience()
     backend: Backend | None = None
+    fencing: Fencing | None = None
+    """What shuts others out of the nodes, and this process where it was overtaken; None on one host."""
 
 
 @dataclass(kw_only=True)
@@ -194,6 +197,7 @@ class Cluster(Site):
             return
         self._file_read = version
         for client in newcomers.clients.values():
+            client.carrier = self.fencing
             self.fleet.add(client)
         self.topology = replace(self.topology, nodes=(*self.topology.nodes, *joined))
 
@@ -220,6 +224,7 @@ class Cluster(Site):
         """This cluster as another topology file describes it, which need not be written yet: the same store and locks,
         clients for its nodes."""
         fleet = await _open_fleet(topology)
+        _carry(fleet, self.fencing)
         try:
             yield replace(self, topology=topology, fleet=fleet, _maps={}, _follows=False)
         finally:
@@ -318,12 +323,14 @@ async def with_state(
 ) -> AsyncIterator[Cluster]:
     """Open the state store of a site as well. Nobody can replace the store meanwhile.
 
-    `lasting`: reads go on for a while (`[state] stale_reads`) when a shared store falls silent.
+    `lasting`: reads go on for a while (`[state] stale_reads`) when a shared store falls silent, once the caller has
+    let `last_known.keep_listening` go on beside.
     """
     topology = site.topology
     assert site.backend is not None, "opened by `open_site`"
     async with site.locks.shared(STATE):
         store = await site.backend.open()
+        last_known: LastKnown | None = None
         try:
             record = await store.cluster()
             if record is not None and record.name != topology.cluster.name:
@@ -332,23 +339,52 @@ async def with_state(
                     f"`{topology.path}` names `{topology.cluster.name}`",
                     hint=f"set `[cluster] name` back, or point `[state] url` at another {topology.state_kind}",
                 )
-            last_known = (
-                LastKnown(store, limit=topology.state.stale_reads) if lasting and topology.state.shared else None
-            )
-            yield Cluster(
-                topology=topology,
-                store=cast("Store", last_known) if last_known is not None else store,
-                last_known=last_known,
-                fleet=site.fleet,
-                locks=site.locks,
-                command=site.command,
-                patience=site.patience,
-                backend=site.backend,
-                rotation=rotation,
-                watch=watch,
-            )
+            last_known = _remembering(site, store) if lasting else None
+            async with _fenced(site, store) as fencing:
+                yield Cluster(
+                    topology=topology,
+                    store=cast("Store", last_known) if last_known is not None else store,
+                    last_known=last_known,
+                    fleet=site.fleet,
+                    locks=site.locks,
+                    command=site.command,
+                    patience=site.patience,
+                    backend=site.backend,
+                    fencing=fencing,
+                    rotation=rotation,
+                    watch=watch,
+                )
         finally:
+            if last_known is not None:
+                await last_known.leave()
             await store.close()
+
+
+@asynccontextmanager
+async def _fenced(site: Site, store: Store) -> AsyncIterator[Fencing | None]:
+    """Have what is sent to the nodes meanwhile go under slots of this process, where there are such."""
+    assert site.backend is not None
+    register = site.backend.slots()
+    fencing = None if register is None else Fencing(register, store, site.fleet, answer=site.patience.answer)
+    _carry(site.fleet, fencing)
+    try:
+        yield fencing
+    finally:
+        _carry(site.fleet, None)
+        if fencing is not None:
+            await fencing.close()
+
+
+def _carry(fleet: Fleet, fencing: Fencing | None) -> None:
+    for client in fleet.clients.values():
+        client.carrier = fencing
+
+
+def _remembering(site: Site, store: Store) -> LastKnown | None:
+    """The store for a process that goes on reading while it is silent, where it can be."""
+    limit = site.topology.state.stale_reads
+    listener = site.locks.listener(limit=limit)
+    return None if listener is None else LastKnown(store, limit=limit, listener=listener)
 
 
 def _version_of(path: Path) -> tuple[int, int, int]:

@@ -27,6 +27,8 @@ ABSENT_FIELD = "_miroir_none"
 """Filterable on every node, and in no document: `distinct` by it leaves every document."""
 
 RESERVED_INDEX = StoredUid("_miroir")
+MARKER = "cluster"
+"""The document of that index which says whose disk it is on."""
 
 SHARD_DIGITS = "§¶†‡•※"
 """Digits of the base-6 spelling of a shard number: punctuation, so that no search finds a word in it."""
@@ -267,6 +269,8 @@ class Intent:
     error: str | None = None
     body: Json | None = None
     """For settings: the user's settings of the index once this write is stored. For a primary key: that."""
+    slot: str | None = None
+    """The mark of the slot under which it is sent, where writers have slots."""
 
     @property
     def shards(self) -> frozenset[ShardId]:

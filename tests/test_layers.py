@@ -18,6 +18,7 @@ LAYERS = (
     ("topology",),
     ("node",),
     ("store",),
+    ("fencing",),
     ("cluster",),
     ("replication",),
     ("indexes",),

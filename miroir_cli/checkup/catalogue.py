@@ -116,7 +116,7 @@ CHECKS = (
     _check("state.late-sync", WARNING, "whether what it has taken is on the disk"),
     _check("state.memory", ERROR, "how much of its memory is used"),
     _check("state.slow", WARNING, "how long a small question to it takes"),
-    _check("state.unfenced", INFO, "what locks in Redis cannot keep a frozen host from"),
+    _check("state.unfenced", INFO, "nodes that cannot refuse what a frozen host sends late"),
     _check("state.failover", INFO, "whether it has replicas that may take its place"),
     _check("topology.writable", WARNING, "whether other users of this machine can change the topology file"),
     _check("host.descriptors", WARNING, "how many files may be open at once"),

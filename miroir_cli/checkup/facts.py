@@ -105,7 +105,8 @@ class NodeFacts:
     nobody has changed. `settings`: those of each index that it holds, by its own name, None where it has no such index.
     `key_proof`: uid and value of one of its API keys, None where it has none to show. `master`: what tells its master
     key from others, None where the topology file has another key of it. `api_keys`: the uids of those that somebody
-    made. `unguarded`: it has no master key. `key_source`: where the topology file says that the key is; `weak_key`: why
+    made. `unguarded`: it has no master key. `unfenced`: why writers can have no keys of their own on it, to follow its
+    name. `key_source`: where the topology file says that the key is; `weak_key`: why
     it is easily guessed. `waiting`: unfinished tasks, the first of which has waited for `oldest_wait` seconds.
     `counted`: documents of each shard of the indexes that have stale replicas somewhere; `last_writes`: how many
     seconds ago such an index took its last write.
@@ -127,6 +128,7 @@ class NodeFacts:
     master: str | None = None
     api_keys: frozenset[str] = frozenset()
     unguarded: bool = False
+    unfenced: str | None = None
     key_source: str | None = None
     weak_key: str | None = None
     waiting: int = 0

@@ -22,11 +22,12 @@ from miroir_cli.checkup.facts import (
     TroubleKind,
 )
 from miroir_cli.errors import AuthenticationFailed, MiroirError, NodeRefusal, NodeUnavailable, NodeUnsupported
+from miroir_cli.fencing.disk import read_disk
+from miroir_cli.fencing.keys import has_no_keys, is_own, reason, unfenced_by
 from miroir_cli.indexes.differences import defaults_from
 from miroir_cli.indexes.settings import NODE_FIRST_VALUES
 from miroir_cli.model import RESERVED_INDEX, SHARD_FIELD, ShardId, StoredUid, read_shard
 from miroir_cli.node.client import path_of
-from miroir_cli.replication.members import read_disk
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json
@@ -141,6 +142,7 @@ async def _ask_the_rest(questions: Interview, facts: NodeFacts, *, uids: Iterabl
         key_proof=known.proof,
         api_keys=known.made,
         unguarded=known.unguarded,
+        unfenced=known.unfenced,
         defaults=defaults_from(reserved) if reserved is not None else None,
         settings={uid: found for task in settings for uid, found in (task.result() or {}).items()},
     )
@@ -199,25 +201,31 @@ async def _settings(uid: StoredUid, client: NodeClient) -> dict[StoredUid, Json 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """Uid and value of one API key of a node, and the uids of those that somebody made. A node without a master key is
-    `unguarded` and has none; one whose key in hand may not see them shows none."""
+    `unguarded` and has none; one whose key in hand may not see them shows none. `unfenced`: why there can be no keys of
+    slots on it."""
 
     proof: tuple[str, str] | None = field(default=None, repr=False)
     made: frozenset[str] = frozenset()
     unguarded: bool = False
+    unfenced: str | None = None
 
 
 async def _keys(client: NodeClient) -> Keys:
     try:
         found = (await client.get("keys", params={"limit": MOST_KEYS}))["results"]
     except AuthenticationFailed as error:
-        return Keys(unguarded="without a master key" in error.message)
+        return Keys(unguarded=has_no_keys(error), unfenced=reason(error))
     except NodeRefusal as error:
         if error.status != 404:
             raise
-        return Keys()
+        return Keys(unfenced="shows no API keys")
     proof = (str(found[0]["uid"]), str(found[0]["key"])) if found else None
-    made = frozenset(str(key["uid"]) for key in found if not str(key.get("name")).startswith(OWN_KEYS))
-    return Keys(proof=proof, made=made)
+    made = frozenset(
+        str(key["uid"])
+        for key in found
+        if not str(key.get("name")).startswith(OWN_KEYS) and not is_own(key.get("name"))
+    )
+    return Keys(proof=proof, made=made, unfenced=unfenced_by(client, found))
 
 
 async def _stats(client: NodeClient) -> NodeStats | None:

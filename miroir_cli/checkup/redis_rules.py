@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.checkup.finding import Finding, error, info, several, size, span, warning
+from miroir_cli.checkup.finding import Finding, error, info, quoted, several, size, span, warning
 from miroir_cli.checkup.machine_rules import KEPT_LONG
 
 if TYPE_CHECKING:
@@ -148,15 +148,23 @@ def _deleting(name: str) -> str:
 
 
 def state_unfenced(facts: Facts) -> Iterator[Finding]:
-    """What leases alone cannot promise: a node takes a request from whoever sends it."""
-    if facts.state.in_redis:
+    """Nodes on which writers cannot have keys of their own: such a one takes a request from whoever sends it."""
+    if not facts.state.in_redis:
+        return
+    nodes: dict[str, list[str]] = {}
+    for node in facts.nodes:
+        if node.trouble is None and node.unfenced is not None:
+            nodes.setdefault(node.unfenced, []).append(node.name)
+    for reason, names in nodes.items():
+        one = len(names) == 1
         yield info(
             "state.unfenced",
             facts.state.path,
-            "the nodes are unfenced: a host that is frozen in the middle of a write for longer than its lease, and "
-            "thawed, may still send it. That is found at the next write or `miroir verify`, and the replica is mended "
-            "from another one",
-            "nothing to do with 2 copies or more; with one, `miroir verify` after a host was frozen",
+            f"{'node' if one else 'nodes'} {quoted(names)} {'is' if one else 'are'} unfenced, for each {reason}: a "
+            "host that is frozen in the middle of a write for longer than its lease, and thawed, may still send it "
+            "there. That is found at the next write or `miroir verify`, and the replica is mended from another one",
+            "start the nodes with --master-key, and name a key in the topology file that may manage keys; with 2 "
+            "copies or more nothing has to be done",
         )
 
 

@@ -187,7 +187,7 @@ async def known_default_rules(cluster: Cluster, names: Callable[[], Awaitable[Co
 async def _create_on(client: NodeClient, index: Index, rules: Sequence[str]) -> int:
     """Create the index and its settings on one node and read them back; the first task uid that counts from then."""
     body = msgspec.json.encode({"uid": index.stored_as, "primaryKey": index.primary_key or None})
-    await run_task(client, "POST", "indexes", body)
+    await run_task(client, "POST", "indexes", body, as_admin=True)
     wanted = to_node(index.settings, primary_key=index.primary_key, tie_break=index.tie_break, default_rules=rules)
     wanted = {key: value for key, value in wanted.items() if value is not None}
     task = await run_task(client, "PATCH", path_of(index.stored_as, "settings"), msgspec.json.encode(wanted))
@@ -200,9 +200,11 @@ async def _create_on(client: NodeClient, index: Index, rules: Sequence[str]) -> 
     return task + 1
 
 
-async def run_task(client: NodeClient, method: str, path: str, content: bytes | None = None) -> int:
+async def run_task(
+    client: NodeClient, method: str, path: str, content: bytes | None = None, *, as_admin: bool = False
+) -> int:
     """Send one request and wait for its task; the task's uid. Raises the node's own reason when it fails."""
-    answer = await client.write(method, path, content=content)
+    answer = await client.write(method, path, content=content, as_admin=as_admin)
     if not isinstance(answer, Accepted):
         raise answer.error
     await finish_task(client, answer.task)

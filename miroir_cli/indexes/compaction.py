@@ -18,7 +18,8 @@ async def compact_index(cluster: Cluster, uid: str) -> dict[NodeName, dict[str, 
     map = await cluster.reload(uid)
 
     async def one(client: NodeClient) -> dict[str, Any]:
-        task = await client.task(await run_task(client, "POST", path_of(map.index.stored_as, "compact")))
+        sent = await run_task(client, "POST", path_of(map.index.stored_as, "compact"), as_admin=True)
+        task = await client.task(sent)
         return dict(task.get("details") or {})
 
     return await cluster.fleet.all(one, names=[name for name in map.nodes() if name in cluster.fleet])

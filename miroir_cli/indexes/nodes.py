@@ -40,7 +40,7 @@ async def prepare_index(cluster: Cluster, index: Index, client: NodeClient, *, s
     found = await _settings_on(client, index)
     if found is None:
         body = msgspec.json.encode({"uid": index.stored_as, "primaryKey": index.primary_key or None})
-        await _own_task(cluster, index, client, "POST", "indexes", body)
+        await finish_task(client, await _send(cluster, index, client, "POST", "indexes", body, as_admin=True))
     async with cluster.locks.order(index.uid):  # no change of the settings comes between the look and the request
         wanted = await settings_of(cluster, index)
         known = f"prepared:{index.uid}:{index.incarnation}:{client.name}"
@@ -60,14 +60,19 @@ async def _serves(cluster: Cluster, index: Index, client: NodeClient) -> bool:
     return any(replica.in_sync and replica.node == client.name for replica in map.replicas)
 
 
-async def _own_task(cluster: Cluster, index: Index, client: NodeClient, method: str, path: str, content: bytes) -> None:
-    """Run a task that no intent carries."""
-    await finish_task(client, await _send(cluster, index, client, method, path, content))
-
-
-async def _send(cluster: Cluster, index: Index, client: NodeClient, method: str, path: str, content: bytes) -> int:
+async def _send(
+    cluster: Cluster,
+    index: Index,
+    client: NodeClient,
+    method: str,
+    path: str,
+    content: bytes,
+    *,
+    as_admin: bool = False,
+) -> int:
     """Enqueue it, and have it accounted for before anybody can wonder whose it is. Raises the node's own error."""
-    answer = await client.write(method, path, content=content, timeout=cluster.patience.answer)
+    timeout = cluster.patience.answer
+    answer = await client.write(method, path, content=content, timeout=timeout, as_admin=as_admin)
     if not isinstance(answer, Accepted):
         raise answer.error
     await cluster.store.account(index, client.name, [answer.task])

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import MiroirError, NodeRefusal, NodeUnavailable
+from miroir_cli.fencing.keys import why_unfenced
 from miroir_cli.indexes.catalog import describe
 from miroir_cli.indexes.counts import count_documents
 from miroir_cli.model import IndexMap, IntentState, ReplicaState, shards_named
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 
 
 async def status(cluster: Cluster) -> dict[str, Any]:
-    """{"cluster", "nodes", "indexes", "aliases", "runs", "imports", "warnings"} (shape: docs/reference/json.md).
+    """{"cluster", "nodes", "indexes", "aliases", "runs", "imports", "unfenced", "warnings"} (shape:
+    docs/reference/json.md).
 
     A node that does not answer is shown as such, never an error. `documents` of an index is null when a shard of it
-    could not be counted.
+    could not be counted. `unfenced` gives the nodes that cannot refuse what is sent late, with the reason; only with
+    the state in Redis.
     """
     maps = list(await cluster.store.maps())
     async with asyncio.TaskGroup() as group:
+        fences = group.create_task(_unfenced(cluster))
         probes = group.create_task(
             cluster.fleet.each(lambda client: _probe(client, maps, limit=cluster.patience.answer))
         )
@@ -52,9 +56,30 @@ async def status(cluster: Cluster) -> dict[str, Any]:
         "indexes": indexes,
         "aliases": [alias.json() for alias in await cluster.store.aliases()],
         "runs": [],
+        "unfenced": fences.result(),
         "imports": [{"id": i.id, "index": i.uid, "started_at": i.started_at} for i in imports],
-        "warnings": _warnings(nodes, maps) + _interrupted(await cluster.store.interrupted()),
+        "warnings": _warnings(nodes, maps) + _late(fences.result()) + _interrupted(await cluster.store.interrupted()),
     }
+
+
+async def _unfenced(cluster: Cluster) -> dict[str, str]:
+    """Nodes that answer and on which writers can have no keys of their own."""
+    if cluster.fencing is None:
+        return {}
+    limit = cluster.patience.answer
+    found = await cluster.fleet.each(lambda client: why_unfenced(client, timeout=limit))
+    return {name: reason for name, reason in found.items() if isinstance(reason, str)}
+
+
+def _late(unfenced: Mapping[str, str]) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for name, reason in unfenced.items():
+        reasons.setdefault(reason, []).append(f"`{name}`")
+    return [
+        f"unfenced: {', '.join(names)} {'each ' if len(names) > 1 else ''}{reason}: what a host sends late that was "
+        "frozen gets in there (`miroir doctor --check state.unfenced` says more)"
+        for reason, names in reasons.items()
+    ]
 
 
 async def _probe(client: NodeClient, maps: list[IndexMap], *, limit: float) -> tuple[NodeVersion, int]:

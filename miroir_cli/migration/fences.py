@@ -1,4 +1,4 @@
-"""Which nodes are fenced: nothing that was sent to them before can still arrive (protocol rule M1, one-host form)."""
+"""Which nodes are fenced: nothing that was sent to them before can still arrive (protocol rule M1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from miroir_cli.errors import NodeUnavailable
-from miroir_cli.replication.recover import recover
+from miroir_cli.replication.recover import fence, recover
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -62,8 +62,9 @@ class Fences:
             await recover(self._cluster, index)
             map = await self._cluster.current(index)
             addressed = doubts or await self._cluster.store.was_addressed(index.uid, node)
-        await client.health(timeout=self._cluster.patience.answer)
-        if addressed:
-            await asyncio.sleep(self._cluster.patience.grace)
+        if not addressed:
+            await client.health(timeout=self._cluster.patience.answer)
+        elif not await fence(self._cluster, [node]):
+            raise NodeUnavailable(f"node `{node}` does not answer", node=node, sent=False)
         serving = frozenset(shard for shard, names in map.in_sync().items() if node in names)
         return _Fence(doubts=doubts, serving=serving)

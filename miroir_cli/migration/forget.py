@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from miroir_cli.errors import IndexNotFound, MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.indexes.nodes import prepare_index
 from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
+from miroir_cli.migration.aware import Told, unheard, until_aware
 from miroir_cli.migration.side import together
 from miroir_cli.migration.work import Stopped
 from miroir_cli.model import ReplicaState, shard_filter
@@ -62,7 +63,13 @@ class Forgetting:
     async def _forget(self, node: NodeName, steps: list[tuple[Index, StepRecord]]) -> None:
         index = steps[0][0]
         try:
-            await forget_shards(self.work, index, node, sorted(step.shard for _, step in steps))
+            await forget_shards(
+                self.work,
+                index,
+                node,
+                sorted(step.shard for _, step in steps),
+                waits=lambda why: self.work.note(steps[0][1], detail=why),
+            )
         except IndexNotFound:
             pass  # deleted with everything in it
         except MiroirError as error:
@@ -74,12 +81,16 @@ class Forgetting:
             await self.work.note(step, state=StepState.DONE, error=None)
 
 
-async def forget_shards(work: Work, index: Index, node: NodeName, shards: Sequence[ShardId]) -> None:
-    """Delete the documents of replicas that left from their node, and the index when nothing of it is left there.
+async def forget_shards(
+    work: Work, index: Index, node: NodeName, shards: Sequence[ShardId], *, waits: Told = unheard
+) -> None:
+    """Delete the documents of replicas that left from their node, and the index when nothing of it is left there, once
+    nobody answers from a memory in which they serve. `waits` is told when that takes a while.
 
     A node that the topology no longer names is not asked. Raises the node's error when it does not do it.
     """
     if node in work.cluster.fleet:
+        await until_aware(work, waits=waits)
         await _delete(work, index, node, shards)
     await work.cluster.store.forget(index, node, shards)
 

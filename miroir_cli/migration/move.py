@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from miroir_cli.errors import Locked, MiroirError, NodeRefusal, NodeUnavailable, ShardUnavailable, TemporaryError
 from miroir_cli.indexes.nodes import prepare_index, settings_of, wrong_settings
 from miroir_cli.migration.attempt import Attempt, Spoilt, new_nonce
+from miroir_cli.migration.aware import until_aware
 from miroir_cli.migration.compare import Difference, as_written, compare
 from miroir_cli.migration.side import Limit, Side, together
 from miroir_cli.migration.source import find_source
@@ -157,6 +158,8 @@ class Move:
         await self.work.fences.pass_(self.index, self.step.shard, self.target)
         if not await confirm(self.cluster, client):
             raise NodeUnavailable(f"node `{self.target}` has lost its disk", node=self.target, sent=False)
+        if await self._lost_there():
+            await until_aware(self.work, waits=lambda why: self._note(detail=why))
         async with self.work.turn(self.index.uid, self.target):
             settings = await prepare_index(self.cluster, self.index, client)
         limit = Limit()
@@ -186,6 +189,12 @@ class Move:
         )
         source = await find_source(self.cluster, self.index, self.step.shard, limit=limit)
         return Copy(attempt=attempt, target=target, source=source, limit=limit, settings=settings, mark=top)
+
+    async def _lost_there(self) -> bool:
+        """Whether the target has lost what it had of the index: then somebody's memory may still have it serve, and is
+        short as soon as the index is there again."""
+        map = await self.cluster.current(self.index)
+        return any(each.node == self.target and each.state is ReplicaState.LOST for each in map.replicas)
 
     def _indexed(self, documents: int) -> None:
         self._copied += documents

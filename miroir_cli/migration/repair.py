@@ -38,6 +38,9 @@ async def repair(
     Raises what `rebalance` raises.
     """
     await end_writes(cluster, indexes)
+    if cluster.fencing is not None:
+        with suppress(TemporaryError):
+            await cluster.fencing.tidy()
     change = Change(title="repair", only_repair=True, indexes=None if indexes is None else frozenset(indexes))
     return await rebalance(cluster, change, options=options, report=report)
 

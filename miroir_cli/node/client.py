@@ -21,12 +21,14 @@ import msgspec
 
 from miroir_cli.errors import AuthenticationFailed, LeaseLost, NodeUnavailable, NodeUnsupported
 from miroir_cli.node.answers import Answer, Greeting, NodeVersion, Refused, Unknown
+from miroir_cli.node.carrier import carry
 from miroir_cli.node.judgement import clock, error_body, error_of, judge_write, unavailable
 from miroir_cli.node.pool import ReadPool
 from miroir_cli.node.transport import OnceRefused
 
 if TYPE_CHECKING:
     from miroir_cli.model import Json, Node, NodeName, StoredUid
+    from miroir_cli.node.carrier import Carried, Carrier
     from miroir_cli.node.connection import Response
 
 InTime = Callable[[Coroutine[Any, Any, httpx.Response]], Awaitable[httpx.Response]]
@@ -65,6 +67,7 @@ class NodeClient:
 
     `transport` replaces httpx's own for reads otherwise. `in_time` waits for what changes something, as long as the
     caller may send anything: it raises `LeaseLost` before that is sent, and `TimeoutError` once it is too late.
+    `carrier`, once it is set, gives what makes a task another key than the configured one.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class NodeClient:
         in_time: InTime | None = None,
     ) -> None:
         self.node = node
+        self.has_key = key is not None
+        self.carrier: Carrier | None = None
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "miroir"}
         if key is not None:
             if not (key.isascii() and key.isprintable()):
@@ -98,6 +103,10 @@ class NodeClient:
     @property
     def name(self) -> NodeName:
         return self.node.name
+
+    def carries(self, key: str) -> bool:
+        """Whether this is the configured key."""
+        return self._headers.get("Authorization") == f"Bearer {key}"
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,8 +154,34 @@ class NodeClient:
         content_type: str = "application/json",
         params: Mapping[str, Any] | None = None,
         timeout: float = WRITE_TIMEOUT,
+        as_admin: bool = False,
     ) -> Answer:
-        """Send a request that makes a task. Sent once; never raises for what the network or the node does."""
+        """Send a request that makes a task. Sent once; never raises for what the network or the node does.
+
+        `as_admin`: with the configured key in any case, for what the key of a slot may not do. A request of which a
+        node refuses the key did nothing there, and is sent again once there is another key for it.
+        """
+
+        async def send(carried: Carried | None) -> Answer:
+            headers = {"Content-Type": content_type} if content is not None else {}
+            if carried is not None:
+                headers["Authorization"] = f"Bearer {carried.value}"
+            return await self._send_once(method, path, params=params, content=content, headers=headers, timeout=timeout)
+
+        if as_admin or self.carrier is None:
+            return await send(None)
+        return await carry(self.carrier, self, send)
+
+    async def _send_once(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        timeout: float,
+    ) -> Answer:
         try:
             response = await self._in_time(
                 self._writer().request(
@@ -154,7 +189,7 @@ class NodeClient:
                     self._url(path),
                     params=params,
                     content=content,
-                    headers={"Content-Type": content_type} if content is not None else None,
+                    headers=headers,
                     timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
                 )
             )

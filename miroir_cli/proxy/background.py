@@ -96,12 +96,19 @@ async def mend_keys(service: Service) -> None:
         LOG.info("API keys of the nodes were mended", extra={"keys": mended})
 
 
+async def tidy_fences(service: Service) -> None:
+    """Take away what processes that died have left on the nodes."""
+    if service.cluster.fencing is not None:
+        await service.cluster.fencing.tidy()
+
+
 CHORES = (
     Chore(name="gauges", every=5.0, work=measure, everywhere=True),
     Chore(name="heal", every=2.0, work=heal),
     Chore(name="settings", every=30.0, work=mend_settings),
     Chore(name="verify", every=60.0, work=look_for_differences),
     Chore(name="keys", every=30.0, work=mend_keys),
+    Chore(name="fences", every=30.0, work=tidy_fences),
 )
 
 
@@ -155,11 +162,21 @@ def _work_of(chore: Chore) -> str:
 
 
 async def _attempt(service: Service, chore: Chore) -> None:
+    """Do a chore once. A cancellation stays one where its work has made an error of it (a run that stops at a clean
+    place does)."""
     try:
         await chore.work(service)
     except LeaseLost:
         raise
     except MiroirError as error:
-        LOG.warning("a chore failed", extra={"chore": chore.name, "reason": error.message})
+        if not _is_cancelled():
+            LOG.warning("a chore failed", extra={"chore": chore.name, "reason": error.message})
     except Exception:
         LOG.exception("a chore failed", extra={"chore": chore.name})
+    if _is_cancelled():
+        raise asyncio.CancelledError
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

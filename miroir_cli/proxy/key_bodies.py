@@ -17,6 +17,7 @@ from miroir_cli.proxy.actions import ACTIONS, is_for_all_indexes
 from miroir_cli.proxy.shapes import immutable, list_in, text_in, wrong_kind, wrong_value
 from miroir_cli.proxy.spelling import refuse_unknown
 from miroir_cli.store.records import ApiKey
+from miroir_cli.store.slots import KEY_PREFIX
 
 _FIELDS = ("description", "name", "uid", "actions", "indexes", "expiresAt")
 _CHANGEABLE = ("description", "name")
@@ -154,7 +155,13 @@ def moment(text: str) -> float:
 
 
 def _name(value: Any) -> str | None:
-    return None if value is None else text_in(value, code="invalid_api_key_name", where=".name")
+    if value is None:
+        return None
+    text = text_in(value, code="invalid_api_key_name", where=".name")
+    if text.startswith(KEY_PREFIX):
+        message = f"`{KEY_PREFIX}...` is the name of miroir's own keys on the nodes; choose another one"
+        raise wrong_value(message, code="invalid_api_key_name", where=".name")
+    return text
 
 
 def _description(value: Any) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from miroir_cli.errors import AuthenticationFailed, NodeRefusal
+from miroir_cli.fencing.keys import is_own
 from miroir_cli.node.client import segment
 from miroir_cli.proxy.key_bodies import for_node, from_node, moment
 from miroir_cli.proxy.master import Introduction
@@ -35,7 +36,8 @@ async def introduce(client: NodeClient, *, base: Path, timeout: float) -> Introd
     is_master = key is not None and any(
         hmac.compare_digest(value_of(each["uid"], key), str(each["key"])) for each in keys
     )
-    return Introduction(master=key if is_master else None, keys=tuple(map(from_node, keys)), proof=_proof(keys))
+    clients = tuple(from_node(each) for each in keys if not is_own(each.get("name")))
+    return Introduction(master=key if is_master else None, keys=clients, proof=_proof(keys))
 
 
 def _proof(keys: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:

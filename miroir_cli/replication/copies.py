@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.model import Index, IndexMap, IndexUid, NodeName, Replica, ReplicaState, ShardId, StoredUid
+from miroir_cli.model import MARKER, Index, IndexMap, IndexUid, NodeName, Replica, ReplicaState, ShardId, StoredUid
 from miroir_cli.store.aliases import Alias, alias_of
 
 if TYPE_CHECKING:
     from miroir_cli.store.records import ClusterRecord, Copies
 
-MARKER = "cluster"
 ALIASES = "aliases"
 
 KEPT_TOMBSTONES = 1000

@@ -23,11 +23,11 @@ from miroir_cli.errors import (
     NodeUnavailable,
     Refused,
 )
-from miroir_cli.model import RESERVED_INDEX, Index, NodeName, StoredUid
+from miroir_cli.fencing.disk import Disk, read_disk
+from miroir_cli.model import MARKER, RESERVED_INDEX, Index, NodeName, StoredUid
 from miroir_cli.node.answers import Accepted, Answer
 from miroir_cli.node.client import path_of
 from miroir_cli.replication.copies import (
-    MARKER,
     copy_document,
     copy_documents,
     marker_document,
@@ -149,23 +149,6 @@ async def _has_index(client: NodeClient, uid: StoredUid) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """What a node shows of its disk: the marker (None: it has none) and its highest task uid."""
-
-    marker: dict[str, Any] | None
-    top_task: int
-
-    def is_of(self, member: Member) -> bool:
-        """Whether it can be the disk that was enrolled. `member` must have been read before the disk was."""
-        return self.marker is not None and self.top_task >= member.top_task
-
-    @property
-    def epoch(self) -> int:
-        """The newest epoch that was told to the node; -1 when none was."""
-        return -1 if self.marker is None else int(self.marker.get("epoch", 0))
-
-
 async def _in_time(client: NodeClient, question: Awaitable[Answered], *, limit: float) -> Answered:
     """What a node answers within so many seconds: one that is slow, or hangs, does not hold up the others' writes."""
     try:
@@ -175,20 +158,6 @@ async def _in_time(client: NodeClient, question: Awaitable[Answered], *, limit: 
         raise NodeUnavailable(
             f"node `{client.name}` did not answer within {limit:g} s", node=client.name, sent=True
         ) from None
-
-
-async def read_disk(client: NodeClient) -> Disk:
-    """What a node's disk says of itself; changes nothing."""
-    await client.version()
-    try:
-        marker: dict[str, Any] | None = await client.get_document(RESERVED_INDEX, MARKER)
-    except NodeRefusal as error:
-        if error.status != 404:
-            raise
-        marker = None
-    if marker is not None and "cluster_id" not in marker:
-        marker = None  # only `publish` was here since the disk was emptied
-    return Disk(marker=marker, top_task=await client.top_task())
 
 
 def _check_marker(cluster: Cluster, client: NodeClient, marker: dict[str, Any], record: ClusterRecord) -> None:
@@ -223,10 +192,10 @@ async def _welcome(cluster: Cluster, client: NodeClient) -> None:
     """Write the marker and wait for it; the node is a member from then on."""
     record = await cluster.store.found(name=cluster.topology.cluster.name)
     answer = await client.write(
-        "PATCH", path_of(RESERVED_INDEX, "settings"), content=msgspec.json.encode(HIDDEN), timeout=10.0
+        "PATCH", path_of(RESERVED_INDEX, "settings"), content=msgspec.json.encode(HIDDEN), timeout=10.0, as_admin=True
     )
     if isinstance(answer, Accepted):
-        answer = await _put(client, [marker_document(record, client.name)])
+        answer = await _put(client, [marker_document(record, client.name)], as_admin=True)
     if not isinstance(answer, Accepted):
         raise answer.error
     task = await client.wait_task(answer.task, timeout=60.0)
@@ -346,11 +315,14 @@ async def _forget_old_tombstones(client: NodeClient) -> None:
         )
 
 
-async def _put(client: NodeClient, documents: list[dict[str, Any]], *, method: str = "POST") -> Answer:
+async def _put(
+    client: NodeClient, documents: list[dict[str, Any]], *, method: str = "POST", as_admin: bool = False
+) -> Answer:
     return await client.write(
         method,
         path_of(RESERVED_INDEX, "documents"),
         content=msgspec.json.encode(documents),
         params={"primaryKey": "id"},
         timeout=10.0,
+        as_admin=as_admin,
     )

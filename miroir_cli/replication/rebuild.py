@@ -20,9 +20,10 @@ from miroir_cli.errors import (
     TopologyInvalid,
     known_instead,
 )
-from miroir_cli.model import RESERVED_INDEX, NodeName, StoredUid
+from miroir_cli.fencing.disk import read_disk
+from miroir_cli.fencing.keys import clear
+from miroir_cli.model import MARKER, RESERVED_INDEX, NodeName, StoredUid
 from miroir_cli.replication.copies import (
-    MARKER,
     Holding,
     Trace,
     newest_copies,
@@ -32,7 +33,7 @@ from miroir_cli.replication.copies import (
     read_traces,
 )
 from miroir_cli.replication.election import Election, cluster_of, elect, missing_nodes, reason_to_rebuild
-from miroir_cli.replication.members import call_roll, read_disk
+from miroir_cli.replication.members import call_roll
 from miroir_cli.replication.recover import fence
 from miroir_cli.store.locks import STATE
 
@@ -262,6 +263,8 @@ def _refuse(names: Iterable[NodeName], why: str) -> None:
 async def _come_to_rest(site: Site, holdings: Sequence[Holding], *, timeout: float) -> None:
     """Wait until nothing that was sent can still arrive, and all that has arrived was done."""
     names = [holding.node for holding in holdings]
+    guarded = [name for name in names if site.fleet[name].has_key]
+    await site.fleet.all(lambda client: clear(client, timeout=site.patience.answer), names=guarded)
     silent = set(names) - set(await fence(site, names))
     if silent:
         raise NodeUnavailable(f"node `{min(silent)}` does not answer any more", node=min(silent), sent=False)

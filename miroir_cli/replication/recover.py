@@ -30,7 +30,7 @@ async def recover(cluster: Cluster, index: Index) -> Intent | None:
     if newest.incarnation != index.incarnation:
         await cluster.store.require(index)  # its name stands for another one now
     above = await newest_known(cluster, newest)
-    fenced = await fence(cluster, [target.node for target in newest.targets])
+    fenced = await fence(cluster, [target.node for target in newest.targets], overtaken=newest.slot)
     known = [name for name in fenced if await _has_its_disk(cluster, name)]
     found = await cluster.fleet.each(
         lambda client: find_tasks(client, newest, index.stored_as, above=above[client.name]), names=known
@@ -63,16 +63,20 @@ async def _has_its_disk(cluster: Cluster, name: NodeName) -> bool:
         return False
 
 
-async def fence(site: Site, names: Iterable[NodeName]) -> tuple[NodeName, ...]:
+async def fence(site: Site, names: Iterable[NodeName], *, overtaken: str | None = None) -> tuple[NodeName, ...]:
     """Wait until nothing that a dead process sent can still reach these nodes; those for which that is certain.
 
     A node must answer first: one that is frozen takes in what waits in its sockets when it continues, however late.
+    Where writers have slots, the keys of those that are dirty are deleted, and so are those of the holder that this
+    mark names (`overtaken`): what is sent under them from then on is refused. The wait is for what was half read.
     """
     patience = site.patience
     asked = await site.fleet.each(
         lambda client: client.health(timeout=patience.answer), names=[name for name in names if name in site.fleet]
     )
     answered = tuple(name for name, error in asked.items() if error is None)
+    if site.fencing is not None:
+        answered = await site.fencing.shut_out(site.fleet, answered, overtaken=overtaken)
     if answered:
         await asyncio.sleep(patience.grace)
     return answered

@@ -17,6 +17,7 @@ from miroir_cli.node.wording import for_users
 from miroir_cli.replication.members import publish, roll_once, suspect
 from miroir_cli.replication.recover import find_tasks, newest_known, recover
 from miroir_cli.replication.verdict import Answers, Part, Sent, judge_sending
+from miroir_cli.store.slots import SlotSpoilt
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -89,21 +90,12 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
     """The same for a caller that holds the order lock because it must read before it writes."""
     await cluster.meet(await cluster.store.members())
     await recover(cluster, index)
-    intent = await cluster.store.open_intent(
-        index,
-        kind=outgoing.kind,
-        documents=outgoing.documents,
-        nonce=secrets.token_hex(8),
-        min_in_sync=cluster.topology.cluster.min_in_sync,
-        owner=cluster.command,
-        body=outgoing.body,
-        batch=outgoing.batch,
-        keys=outgoing.keys,
-        task=outgoing.task,
-    )
+    intent = await _open(cluster, index, outgoing)
     above = await newest_known(cluster, intent) if intent.kind.unmarked else {}
     sending = Sending(cluster, index, intent, outgoing, above=above)
     answers = await sending.run()
+    if cluster.fencing is not None:
+        await cluster.fencing.tell_doubts()
     closed, marked = await cluster.store.close_intent(
         intent, lambda current, in_sync: judge_sending(current, in_sync, answers)
     )
@@ -128,6 +120,29 @@ async def write_locked(cluster: Cluster, index: Index, outgoing: Outgoing) -> Wr
         bytes_sent=sending.bytes_sent,
         task=task,
     )
+
+
+async def _open(cluster: Cluster, index: Index, outgoing: Outgoing) -> Intent:
+    """Record the write as begun, under a slot of this process that nobody may shut out yet."""
+    while True:
+        slot = None if cluster.fencing is None else await cluster.fencing.slot()
+        try:
+            return await cluster.store.open_intent(
+                index,
+                kind=outgoing.kind,
+                documents=outgoing.documents,
+                nonce=secrets.token_hex(8),
+                min_in_sync=cluster.topology.cluster.min_in_sync,
+                owner=cluster.command,
+                body=outgoing.body,
+                batch=outgoing.batch,
+                keys=outgoing.keys,
+                task=outgoing.task,
+                slot=slot,
+            )
+        except SlotSpoilt:
+            assert cluster.fencing is not None
+            cluster.fencing.drop(slot)
 
 
 class Sending:
@@ -188,6 +203,8 @@ class Sending:
         documents = self._documents(shards)
         if isinstance(answer, Refused):
             self.refusal = answer
+            if answer.status in (401, 403):
+                self.doubted.append(client)
             return _refused(shards, for_users(answer.error.message, self.index))
         if isinstance(answer, Accepted):
             if answer.task <= top_task:

@@ -26,7 +26,6 @@ from miroir_cli.model import Index, IndexMap, NodeName, ReplicaState, ShardId, s
 from miroir_cli.search.gather import LATE_AFTER, TIMEOUT, Call, Gathered, gather
 from miroir_cli.search.plan import Planner
 from miroir_cli.search.refusal import in_the_clients_words, means_the_node
-from miroir_cli.store.last_known import is_bounded
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -178,12 +177,7 @@ class Reader:
         used: dict[NodeName, list[ShardId]] = {}
         for answer in answers:
             used.setdefault(answer.node, []).extend(answer.shards)
-        try:
-            return await self.cluster.still_valid(self.map, used)
-        except StateUnavailable:
-            if self._partial() == "error" or is_bounded():
-                raise
-            return True
+        return await self.cluster.still_valid(self.map, used)
 
     async def _explain(self, refusal: NodeRefusal) -> Exception:
         """What to raise for a refusal: the words of a node that was asked the client's own request.

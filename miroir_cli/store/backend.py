@@ -13,6 +13,7 @@ from miroir_cli.topology.keys import resolve_key
 
 if TYPE_CHECKING:
     from miroir_cli.store.protocol import Locking, Replacement, Store
+    from miroir_cli.store.slots import SlotRegister
     from miroir_cli.store.standing import ServerStanding
     from miroir_cli.topology.file import Topology
 
@@ -34,6 +35,11 @@ class Backend(Protocol):
 
     async def standing(self) -> ServerStanding | None:
         """What the server of the state says of itself; None where there is no server. Raises `StateUnavailable`."""
+        ...
+
+    def slots(self) -> SlotRegister | None:
+        """The slots of the processes that write, where several hosts share the state; None where the kernel's locks
+        are enough (rule F4)."""
         ...
 
     def replacement(self) -> Replacement:
@@ -61,6 +67,9 @@ class FileBackend:
         return await asyncio.to_thread(SqliteStore.open_to_read, self._path, busy_timeout=limit)
 
     async def standing(self) -> ServerStanding | None:
+        return None
+
+    def slots(self) -> SlotRegister | None:
         return None
 
     def replacement(self) -> Replacement:

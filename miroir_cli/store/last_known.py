@@ -2,26 +2,29 @@
 
 Only who says that it reads for somebody who is told (`may_be_stale`) is answered so. Everything else, writes above
 all, gets the store's own error. Source: protocol rule E2.
+
+Others are told how old that memory may be (`Listener`), and take nothing away that it shows before it is newer (E3). So
+whatever is remembered must never be older than what was told: an answer that overtakes another one is not remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from miroir_cli.errors import MiroirError, StateUnavailable
 from miroir_cli.model import IndexMap
+from miroir_cli.store.fence import clock
 
 if TYPE_CHECKING:
     from miroir_cli.model import Index, NodeName
     from miroir_cli.store.aliases import Alias
-    from miroir_cli.store.protocol import Store
+    from miroir_cli.store.protocol import Listener, Store
     from miroir_cli.store.records import ApiKey, ClusterRecord, Member, Progress
 
 Found = TypeVar("Found")
@@ -62,21 +65,21 @@ def is_stale() -> bool:
     return answer is not None and answer.stale
 
 
-def is_bounded() -> bool:
-    """Whether the answer that is being made here could be from memory: when the store's error comes through, the time
-    for that is over."""
-    return _ANSWER.get() is not None
-
-
 class LastKnown:
     """The protocol `miroir_cli.store.protocol.Store` over another store, which may fall silent for `limit` seconds
-    before readers notice more than a mark."""
+    before readers notice more than a mark. `listener`: who tells others how old what is remembered may be; without one
+    nobody is told."""
 
-    def __init__(self, store: Store, *, limit: float) -> None:
+    def __init__(self, store: Store, *, limit: float, listener: Listener | None = None) -> None:
         self._store = store
         self._limit = limit
+        self._listener = listener
         self._kept: dict[tuple[str, ...], Any] = {}
-        self._heard_at = time.monotonic()
+        self._turns: dict[tuple[str, ...], int] = {}
+        self._turn = 0
+        self._oldest = 0
+        self._oldest_map = 0
+        self._heard_at = clock()
         self._trouble: MiroirError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -88,23 +91,43 @@ class LastKnown:
         return self._trouble is not None
 
     async def keep_listening(self) -> None:
-        """Know what there is, and notice when the store is back; until cancelled."""
+        """Know what there is, tell others how new that is, and notice when the store is back; until cancelled."""
         epoch = -1
         while True:
             try:
-                async with asyncio.timeout(PATIENCE):
-                    now = await self._store.epoch()
-                self._heard()
-                if now != epoch:
-                    await self.maps()
-                    await self.aliases()
-                    await self.cluster()
-                    epoch = now
+                epoch = await self._listen(epoch)
             except TimeoutError:
                 self._fell_silent(_no_answer())
             except MiroirError as error:
                 self._fell_silent(error)
             await asyncio.sleep(LISTENING)
+
+    async def _listen(self, epoch: int) -> int:
+        """One look. `epoch`, and what is returned: nothing that is remembered is older than it."""
+        began = clock()
+        async with asyncio.timeout(PATIENCE):
+            now = await self._store.epoch()
+            self._heard(began)
+            if self._listener is not None and not await self._listener.say(max(epoch, 0)):
+                self._forget()
+                epoch = -1
+        if now != epoch:
+            await self.maps()
+            await self.aliases()
+            await self.cluster()
+            if self._listener is not None:
+                async with asyncio.timeout(PATIENCE):
+                    if not await self._listener.say(now):
+                        self._forget()
+                        return -1
+        return now
+
+    async def leave(self) -> None:
+        """Answer nobody any more, and say so if that can be said."""
+        if self._listener is not None:
+            with suppress(MiroirError, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._listener.leave()
 
     def require_heard(self) -> None:
         """Raise the store's error at once, when it was silent the last time: for who cannot do without it."""
@@ -129,31 +152,20 @@ class LastKnown:
         return await self._recall(("map", uid), lambda: self._store.map(uid))
 
     async def maps(self) -> tuple[IndexMap, ...]:
-        async def ask() -> tuple[IndexMap, ...]:
-            found = await self._store.maps()
-            self._kept = {key: kept for key, kept in self._kept.items() if key[0] != "map"}
-            self._kept |= {("map", str(map.index.uid)): map for map in found}
-            self._kept[("indexes",)] = tuple(map.index for map in found)
-            return found
-
-        return await self._recall(("maps",), ask)
+        return await self._recall(("maps",), self._store.maps, keep=self._keep_maps)
 
     async def aliases(self) -> tuple[Alias, ...]:
         return await self._recall(("aliases",), self._store.aliases)
 
     async def alias(self, name: str) -> Alias | None:
         return await self._recall(
-            ("alias",), lambda: self._store.alias(name), unknown=self._known_alias(name), keep=False
+            ("alias",), lambda: self._store.alias(name), unknown=self._known_alias(name), keep=_nothing
         )
 
     async def resolve(self, name: str) -> IndexMap | Alias | None:
-        async def ask() -> IndexMap | Alias | None:
-            found = await self._store.resolve(name)
-            if isinstance(found, IndexMap):
-                self._kept["map", str(found.index.uid)] = replace(found, alias=None)
-            return found
-
-        return await self._recall(("resolve",), ask, unknown=self._known_target(name), keep=False)
+        return await self._recall(
+            ("resolve",), lambda: self._store.resolve(name), unknown=self._known_target(name), keep=self._keep_target
+        )
 
     def _known_alias(self, name: str) -> Any:
         """The alias of a name as all were read last; `...` when they never were."""
@@ -189,11 +201,19 @@ class LastKnown:
     # -- remembering
 
     async def _recall(
-        self, key: tuple[str, ...], ask: Callable[[], Awaitable[Found]], *, unknown: Any = ..., keep: bool = True
+        self,
+        key: tuple[str, ...],
+        ask: Callable[[], Awaitable[Found]],
+        *,
+        unknown: Any = ...,
+        keep: Callable[[Found, int], None] | None = None,
     ) -> Found:
-        """What the store says; what it said last while it is silent, or `unknown` where that is an answer."""
+        """What the store says; what it said last while it is silent, or `unknown` where that is an answer. `keep`
+        remembers it, with the turn in which it was asked for, otherwise than under its key."""
         answer = _ANSWER.get()
         if answer is None or not self.silent:
+            began, self._turn = clock(), self._turn + 1
+            turn = self._turn
             try:
                 async with asyncio.timeout(None if answer is None else PATIENCE):
                     found = await ask()
@@ -204,11 +224,14 @@ class LastKnown:
                 if answer is None:
                     raise
             else:
-                self._heard()
-                self._keep(key, found if keep else None)
+                self._heard(began)
+                if keep is None:
+                    self._keep(key, found, turn)
+                else:
+                    keep(found, turn)
                 return found
         assert answer is not None and self._trouble is not None
-        if time.monotonic() - self._heard_at > self._limit:
+        if clock() > self._until():
             raise self._trouble
         found = self._kept.get(key, unknown)
         if found is ...:
@@ -216,17 +239,51 @@ class LastKnown:
         answer.stale = True
         return cast("Found", found)
 
-    def _keep(self, key: tuple[str, ...], found: object) -> None:
+    def _until(self) -> float:
+        """Until when there are answers from memory, by `clock`."""
+        limit = self._heard_at + self._limit
+        return limit if self._listener is None else min(limit, self._listener.until)
+
+    def _keep(self, key: tuple[str, ...], found: object, turn: int) -> None:
+        """Remember an answer, unless what is remembered was asked for later."""
+        oldest = self._oldest_map if key[0] == "map" else self._oldest
+        if turn < max(oldest, self._turns.get(key, 0)):
+            return
         if found is None:
             self._kept.pop(key, None)
+            self._turns.pop(key, None)
         else:
             self._kept[key] = found
+            self._turns[key] = turn
 
-    def _heard(self) -> None:
+    def _keep_maps(self, found: tuple[IndexMap, ...], turn: int) -> None:
+        if turn < self._oldest_map:
+            return
+        for key in [key for key in self._kept if key[0] == "map" and self._turns[key] < turn]:
+            del self._kept[key], self._turns[key]
+        self._oldest_map = turn
+        for map in found:
+            self._keep(("map", str(map.index.uid)), map, turn)
+        self._keep(("indexes",), tuple(map.index for map in found), turn)
+        self._keep(("maps",), found, turn)
+
+    def _keep_target(self, found: IndexMap | Alias | None, turn: int) -> None:
+        if isinstance(found, IndexMap):
+            self._keep(("map", str(found.index.uid)), replace(found, alias=None), turn)
+
+    def _forget(self) -> None:
+        """Remember nothing, nor what was asked for before."""
+        self._kept.clear()
+        self._turns.clear()
+        self._turn += 1
+        self._oldest = self._oldest_map = self._turn
+
+    def _heard(self, began: float) -> None:
+        """The store has answered to what it was asked at this moment: what it said was true then, or later."""
         if self._trouble is not None:
-            LOG.warning("the state store answers again", extra={"seconds": round(time.monotonic() - self._heard_at, 1)})
+            LOG.warning("the state store answers again", extra={"seconds": round(clock() - self._heard_at, 1)})
         self._trouble = None
-        self._heard_at = time.monotonic()
+        self._heard_at = max(self._heard_at, began)
 
     def _fell_silent(self, error: MiroirError) -> None:
         if self._trouble is None:
@@ -236,6 +293,10 @@ class LastKnown:
                 extra={"reason": error.message, "reads_go_on": self._limit},
             )
         self._trouble = error
+
+
+def _nothing(found: object, turn: int) -> None:
+    """Remember nothing of it."""
 
 
 def _no_answer() -> StateUnavailable:

@@ -64,6 +64,16 @@ class Held:
     stopped: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unaware:
+    """A process that may answer by an older state: that of `epoch` (0: it has not said which), for so many seconds if
+    nothing more is heard of it."""
+
+    process: Process
+    epoch: int
+    seconds: float
+
+
 class Locks:
     """The locks of a state file: the protocol `miroir_cli.store.protocol.Locking` for one host.
 
@@ -210,6 +220,13 @@ class Locks:
     async def lives(self, process: Process) -> bool:
         """Whether this host has that process; who uses a state file is on the host of the file."""
         return lives_here(process)
+
+    def listener(self, *, limit: float) -> None:
+        """A state file is never silent for some and not for others: nobody answers from memory."""
+
+    async def unaware(self, epoch: int) -> tuple[Unaware, ...]:
+        """Nobody: see `listener`."""
+        return ()
 
     async def close(self) -> None:
         """Nothing is kept between two locks."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         StepRecord,
         Wanted,
     )
-    from miroir_cli.store.locks import Held
+    from miroir_cli.store.locks import Held, Unaware
     from miroir_cli.store.records import (
         ApiKey,
         BatchRecord,
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from miroir_cli.store.records_canaries import Canary, CanaryRun
     from miroir_cli.store.records_jobs import Job, JobId, JobState, Wants
     from miroir_cli.store.records_services import AdminSession, CdcCursor, RolloverPolicy, SearchUiConfig, Tenant
+    from miroir_cli.store.slots import Slot
     from miroir_cli.store.tasks import NewTask, Reservation, Task, TaskEnd, TaskQuery, TaskStatus, Webhook
 
 
@@ -160,7 +161,12 @@ class Store(Protocol):
         batch: BatchRecord | None = None,
         keys: KeysOf | None = None,
         task: NewTask | None = None,
-    ) -> Intent: ...
+        slot: Slot | None = None,
+    ) -> Intent:
+        """Record the next write of an index as begun. With the `slot` under which it will be sent it raises
+        `SlotSpoilt` when others may shut that out already; a state on one host has none."""
+        ...
+
     async def newest_intent(self, uid: str) -> Intent | None: ...
     async def intents(self, uid: str, numbers: Iterable[int]) -> dict[int, Intent]: ...
     async def close_intent(self, intent: Intent, judge: Judge) -> tuple[Intent, Marked]: ...
@@ -390,6 +396,28 @@ class Replacement(Protocol):
     async def take_place(self) -> None: ...
 
 
+class Listener(Protocol):
+    """How a process that answers from memory while the store is silent (`store/last_known.py`) lets others know how
+    old that may be, so that they wait for it."""
+
+    @property
+    def until(self) -> float:
+        """Until when others wait for it, by `store.fence.clock`; after that it must not answer from memory."""
+        ...
+
+    async def say(self, epoch: int) -> bool:
+        """Say that nothing in this process's memory is older than this epoch.
+
+        False when others did not know of it, or not any more: they may have gone on without it, and whatever is in its
+        memory has to go. From then on it is known as one that has not said what it knows.
+        """
+        ...
+
+    async def leave(self) -> None:
+        """Let nobody wait for this process any more: it answers nobody."""
+        ...
+
+
 class Locking(Protocol):
     """The locks of one cluster: of one host's kernel (`store.locks.Locks`), or leases that several hosts share.
 
@@ -429,6 +457,15 @@ class Locking(Protocol):
 
     async def lives(self, process: Process) -> bool:
         """Whether a process still takes part in this cluster."""
+        ...
+
+    def listener(self, *, limit: float) -> Listener | None:
+        """For a process that answers from memory for `limit` seconds while the store is silent for it; None where a
+        store is never silent for one and not for others."""
+        ...
+
+    async def unaware(self, epoch: int) -> tuple[Unaware, ...]:
+        """The processes that may answer from a memory older than this epoch."""
         ...
 
     async def close(self) -> None:

@@ -138,7 +138,7 @@ GOOD = ServerStanding(version="7.2", policy="noeviction", appendonly=True, appen
     ],
 )
 def test_rules_of_the_server(server: ServerStanding, checks: set[str]) -> None:
-    assert found_of(server) - {"state.none"} == {"state.unfenced", *checks}
+    assert found_of(server) - {"state.none"} == checks
 
 
 async def test_old_states_are_told_after_a_week_and_how_to_delete_them(world: World, redis: RedisServer) -> None:

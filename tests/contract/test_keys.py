@@ -52,6 +52,18 @@ def test_a_key_does_what_its_actions_and_indexes_say(locked_server: Server) -> N
     assert refusal(other.call("POST", "/search", {}, headers=bearer)) == (403, "invalid_api_key")
 
 
+def test_a_key_that_may_everything_may_make_keys_and_a_deleted_one_nothing(locked_server: Server) -> None:
+    bearer = {"Authorization": f"Bearer {create(locked_server).json()['key']}"}
+    body = {"actions": ["documents.*", "settings.*"], "indexes": ["*"], "expiresAt": None}
+    made = locked_server.call("POST", "/keys", body, headers=bearer)
+    assert made.status_code == 201
+    writer = {"Authorization": f"Bearer {made.json()['key']}"}
+    index = locked_server.index([{"id": 1}])
+    assert index.call("POST", "/documents", [{"id": 2}], headers=writer).status_code == 202
+    assert locked_server.call("DELETE", f"/keys/{made.json()['uid']}", headers=bearer).status_code == 204
+    assert refusal(index.call("POST", "/documents", [{"id": 3}], headers=writer)) == (403, "invalid_api_key")
+
+
 def test_a_key_without_index_creation_does_not_create(locked_server: Server) -> None:
     actions = ["documents.*", "tasks.get"]
     key = create(locked_server, actions=actions).json()["key"]

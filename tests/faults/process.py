@@ -19,10 +19,13 @@
     swap POINT            let it change places with `films`
     rename POINT          rename it to `shelf`
     flip POINT            let the alias `live` stand for `films`
+    import POINT FILE     import a file of NDJSON
+    serve POINT           do what a proxy does beside answering
 
 A point is `before:METHOD` or `after:METHOD` of the store (for `recover`: of what replaces it): there the process is
 killed with SIGKILL. So is `before:NODE/PATH`, a request to a node that makes a task, with the end of its path. `*2`
-behind it means the second time, and `any*7` the seventh call of any kind that changes something.
+behind it means the second time, and `any*7` the seventh call of any kind that changes something. With `!` at the end
+the process is not killed there but frozen with SIGSTOP.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ import msgspec
 
 from miroir_cli.cluster import Cluster, open_cluster, open_site
 from miroir_cli.documents.formats import Format
+from miroir_cli.documents.load import ImportOptions, import_documents
 from miroir_cli.documents.payload import read_payload
 from miroir_cli.indexes.aliases import flip_alias
 from miroir_cli.indexes.catalog import delete_index
@@ -51,6 +55,9 @@ from miroir_cli.migration.repair import repair
 from miroir_cli.migration.verify import verify
 from miroir_cli.model import IntentState
 from miroir_cli.node.fleet import Fleet
+from miroir_cli.proxy import background
+from miroir_cli.proxy.keyring import Keyring
+from miroir_cli.proxy.service import Service
 from miroir_cli.replication.rebuild import recover_state
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import write
@@ -86,7 +93,8 @@ class Fate:
     """When a process dies: before or after a call of this name, the `turn`th time."""
 
     def __init__(self, point: str) -> None:
-        point, _, turn = point.partition("*")
+        self.signal = signal.SIGSTOP if point.endswith("!") else signal.SIGKILL
+        point, _, turn = point.removesuffix("!").partition("*")
         self.when, _, self.name = point.rpartition(":")
         self.turn = int(turn or 1)
 
@@ -108,7 +116,7 @@ class Fate:
     def _count(self) -> None:
         self.turn -= 1
         if not self.turn:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
 
 
 class MortalStore:
@@ -138,13 +146,25 @@ class MortalClient:
         return await self._fate.shared(f"{self._client.name}/{end}", self._client.write)(method, path, **options)
 
 
-def start(topology: Path, *arguments: str) -> subprocess.Popen[str]:
+ELSEWHERE = """
+import runpy, sys
+from miroir_cli.store import processes
+processes.host_name = processes.kernel = lambda: "elsewhere"
+sys.argv = ["process", *sys.argv[1:]]
+runpy.run_module("tests.faults.process", run_name="__main__")
+"""
+"""This program on another host: nobody here can tell whether its processes live."""
+
+
+def start(topology: Path, *arguments: str, elsewhere: bool = False, stderr: int | None = None) -> subprocess.Popen[str]:
     """Start this program; its standard input and output are pipes."""
+    program = ["-c", ELSEWHERE] if elsewhere else ["-m", "tests.faults.process"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.process", str(topology), *arguments],
+        [sys.executable, *program, str(topology), *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
@@ -152,8 +172,8 @@ def start(topology: Path, *arguments: str) -> subprocess.Popen[str]:
 class Mortuary:
     """Runs commands that end by being killed. One process loads everything and forks for each of them."""
 
-    def __init__(self, topology: Path) -> None:
-        self._mother = start(topology, "mother")
+    def __init__(self, topology: Path, *, elsewhere: bool = False) -> None:
+        self._mother = start(topology, "mother", elsewhere=elsewhere)
 
     async def die(self, *arguments: str) -> None:
         """Run a command and make sure that it was killed, not that it ended."""
@@ -227,10 +247,21 @@ async def _main(topology: Path, verb: str, *arguments: str) -> None:
             await swap_indexes(cluster, [Swap(first=UID, second="shelf", rename=True)])
         elif verb == "flip":
             await flip_alias(cluster, "live", ["films"])
+        elif verb == "import":
+            await import_documents(cluster, UID, [arguments[1]], options=ImportOptions())
+        elif verb == "serve":
+            await _serve(cluster)
         elif verb == "key":
             await set_primary_key(cluster, UID, "id")
         else:
             await change_settings(cluster, UID, {"stopWords": ["the"]})
+
+
+async def _serve(cluster: Cluster) -> None:
+    """Until somebody ends it."""
+    service = Service(cluster=cluster, settings=cluster.topology.serve, keyring=Keyring(cluster, own=None))
+    background.start(service)
+    await asyncio.Event().wait()
 
 
 async def _recover(path: Path, point: str) -> None:

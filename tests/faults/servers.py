@@ -37,6 +37,7 @@ class Server:
 
     folder: Path
     port: int
+    master_key: str | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -51,6 +52,7 @@ class Server:
         self.folder.mkdir(exist_ok=True)
         arguments = ["--db-path", str(self.folder / "db"), "--http-addr", f"127.0.0.1:{self.port}", "--no-analytics"]
         arguments += ["--max-indexing-memory", INDEXING_MEMORY]
+        arguments += [] if self.master_key is None else ["--master-key", self.master_key]
         self.process = subprocess.Popen(
             [str(BINARY), *arguments, "--max-indexing-threads", "1"],
             cwd=self.folder,
@@ -80,15 +82,25 @@ class Server:
 
 @contextmanager
 def servers_of(
-    folder: Path, *, nodes: int = 2, spare: int = 0, shards: int = 2, replicas: int = 2
+    folder: Path,
+    *,
+    nodes: int = 2,
+    spare: int = 0,
+    shards: int = 2,
+    replicas: int = 2,
+    master_key: str | None = None,
 ) -> Iterator[tuple[World, list[Server]]]:
     """Real servers, and the world that names them but for the `spare` ones that come last."""
     with ExitStack() as stack:
-        servers = [Server(folder=folder / f"server{number}", port=free_port()) for number in range(nodes + spare)]
+        servers = [
+            Server(folder=folder / f"server{number}", port=free_port(), master_key=master_key)
+            for number in range(nodes + spare)
+        ]
         for server in servers:
             stack.callback(server.kill)
             server.launch()
         for server in servers:
             server.wait_until_healthy()
         urls = {NodeName(f"n{number}"): server.url for number, server in enumerate(servers[:nodes], start=1)}
-        yield World(path=write_topology(folder, urls, shards=shards, replicas=replicas), engines={}), servers
+        path = write_topology(folder, urls, key=master_key, shards=shards, replicas=replicas)
+        yield World(path=path, engines={}), servers

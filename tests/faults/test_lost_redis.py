@@ -20,9 +20,11 @@ from miroir_cli.replication.rebuild import Recovery, recover_state
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import write
 from tests.backends import state_at
-from tests.faults.loss import serving, told, with_writes
+from tests.faults.loss import serving as serving_replicas
+from tests.faults.loss import told, with_writes
 from tests.faults.process import Mortuary
-from tests.faults.world import HURRIED, N2, UID, World, addition, check, put, world_of
+from tests.faults.world import HURRIED, N2, UID, World, addition, check, eventually, put, world_of
+from tests.proxy.conftest import Served, serving
 from tests.store.redis_server import RedisServer, running_redis
 
 
@@ -43,12 +45,16 @@ class Stored:
         shutil.copytree(self.server.folder, self._copy(name), dirs_exist_ok=True)
         self.server.start()
 
-    def put_back(self, name: str) -> None:
-        """What was there then, and nothing that came after it."""
+    def fail_over(self, name: str) -> None:
+        """To one that has what was there then, and nothing that came after it."""
         self.server.kill()
         shutil.rmtree(self.server.folder)
         shutil.copytree(self._copy(name), self.server.folder)
         self.server.start()
+
+    def put_back(self, name: str) -> None:
+        """The same, long after."""
+        self.fail_over(name)
         with self.client() as client:  # whoever held one then is long dead
             client.delete("nothing", *client.keys("miroir:lease*"))
 
@@ -87,7 +93,7 @@ async def test_an_emptied_redis_gets_one_replica_of_each_shard_and_all_that_was_
             map, after = await check(cluster, before.index, ledger), await cluster.store.cluster()
             assert record is not None and after is not None
             assert (after.id, after.name) == (record.id, record.name) and after.epoch > record.epoch
-            assert map.index == before.index and serving(map) == {0: ("n1",), 1: ("n1",)}
+            assert map.index == before.index and serving_replicas(map) == {0: ("n1",), 1: ("n1",)}
             assert {(r.node, r.state) for r in map.replicas if r.node == N2} == {(N2, ReplicaState.STALE)}
             await put(cluster, map.index, dict.fromkeys(keys, "after"), ledger)
             await check(cluster, map.index, ledger)
@@ -111,7 +117,7 @@ async def test_an_older_state_is_refused_by_writers_replaced_and_kept(tmp_path: 
         with at.client() as client:
             assert client.exists(f"{found.aside}:indexes:{UID}", f"{found.aside}:cluster") == 2
         async with at.world.cluster() as cluster:
-            assert serving(await check(cluster, index, ledger)) == {0: ("n2",), 1: ("n2",)}
+            assert serving_replicas(await check(cluster, index, ledger)) == {0: ("n2",), 1: ("n2",)}
         with pytest.raises(Refused, match="nothing to recover: the state in Redis"):
             await recover(at.world)
 
@@ -132,6 +138,73 @@ async def test_nobody_has_the_state_open_meanwhile_and_who_had_writes_nothing_an
             assert [await client.top_task() for client in cluster.fleet.clients.values()] == tops
         async with at.world.cluster() as cluster:
             await check(cluster, index, ledger)
+
+
+async def answers(served: Served, **headers: str) -> tuple[int, str | None]:
+    """The status of a search, and what it says about its completeness."""
+    got = await served.client.post(f"/indexes/{UID}/search", json={}, headers=headers)
+    return got.status_code, got.headers.get("x-miroir-degraded")
+
+
+async def refuses_for(served: Served, at: Stored, reason: str) -> bool:
+    """A write is refused, and no node was asked for anything; whether it is for this reason (until Redis is noticed to
+    be back it is for another one)."""
+    before = [len(engine.node.queue.tasks) for engine in at.world.engines.values()]
+    got = await served.client.post(f"/indexes/{UID}/documents", json=[{"id": "new"}])
+    assert (got.status_code, got.json()["code"]) == (503, "miroir_state_unavailable"), got.text
+    assert [len(engine.node.queue.tasks) for engine in at.world.engines.values()] == before
+    said = got.json()["message"]
+    return reason in said and "miroir state recover" in said
+
+
+async def test_a_proxy_notices_that_redis_has_forgotten_a_change(tmp_path: Path) -> None:
+    with stored(tmp_path) as at:
+        ledger, keys = await with_writes(at.world)
+        async with serving(at.world.path) as served:
+            assert await answers(served) == (200, None)
+            at.copy("replica")
+            async with at.world.cluster() as cluster:
+                index = (await cluster.reload(UID)).index
+                at.world.engine(1).faults.add(Kind.FAIL_TASK, path=UID)
+                await put(cluster, index, dict.fromkeys(keys, "newer"), ledger)
+                newest = (await cluster.reload(UID)).epoch
+                await told(cluster, N2, newest)
+            await eventually(lambda: knows(served, newest), timeout=60)
+            at.fail_over("replica")
+            assert await answers(served) == (200, "state")
+            await eventually(lambda: refuses_for(served, at, "has forgotten changes"), timeout=60)
+            assert await answers(served) == (200, "state"), "not by what Redis says now"
+        await recover(at.world)
+        async with at.world.cluster() as cluster:
+            assert serving_replicas(await check(cluster, index, ledger)) == {0: ("n2",), 1: ("n2",)}
+
+
+async def knows(served: Served, epoch: int) -> bool:
+    return await answers(served) == (200, None) and await served.service.cluster.store.epoch() == epoch
+
+
+async def test_a_proxy_notices_that_redis_has_forgotten_nothing_but_writes(tmp_path: Path) -> None:
+    with stored(tmp_path) as at:
+        ledger, _ = await with_writes(at.world)
+        async with serving(at.world.path) as served:
+            session = {"X-Miroir-Session": "s"}
+            assert await answers(served, **session) == (200, None)
+            at.copy("replica")
+            url, body = f"/indexes/{UID}/documents", [{"id": "last", "value": 1}]
+            await eventually(lambda: is_taken(served, url, body, session), timeout=60)
+            ledger.values["last"] = [1]
+            at.fail_over("replica")
+            await eventually(lambda: refuses_for(served, at, "has forgotten writes"), timeout=60)
+            assert (await answers(served, **session))[0] == 503, "what the session wrote is not known any more"
+            assert await answers(served) == (200, None), "where documents are was not forgotten"
+        await recover(at.world)
+        async with at.world.cluster() as cluster:
+            await check(cluster, (await cluster.reload(UID)).index, ledger)
+
+
+async def is_taken(served: Served, url: str, body: Any, headers: dict[str, str]) -> bool:
+    """Whether Redis is noticed to be back, and a write was taken."""
+    return bool((await served.client.post(url, json=body, headers=headers)).status_code == 202)
 
 
 POINTS = ["after:inspect", "after:build", "after:set_aside", "before:take_place", "after:take_place"]

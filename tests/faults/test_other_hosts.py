@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +14,12 @@ from miroir_cli.cluster import Cluster
 from miroir_cli.errors import Locked
 from miroir_cli.migration.history import open_runs
 from tests.backends import state_at
-from tests.conftest import ROOT
 from tests.faults.moving import check_finished, run
+from tests.faults.process import start
 from tests.faults.world import UID, Ledger, check, create, keys_of_every_shard, put, world_of
 from tests.store.redis_server import RedisServer
 
 PATIENT = 60.0
-
-ELSEWHERE = """
-import runpy, sys
-from miroir_cli.store import processes
-processes.host_name = processes.kernel = lambda: "elsewhere"
-sys.argv = ["process", *sys.argv[1:]]
-runpy.run_module("tests.faults.process", run_name="__main__")
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +31,9 @@ def redis(redis_server: RedisServer) -> Iterator[None]:
 
 async def die_elsewhere(topology: Path, *arguments: str) -> None:
     """Run a command of `tests.faults.process` on another host, where it is killed."""
-    command = [sys.executable, "-c", ELSEWHERE, str(topology), *arguments]
-    ended = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, timeout=PATIENT, check=False)
-    assert ended.returncode == -signal.SIGKILL
+    process = start(topology, *arguments, elsewhere=True)
+    await asyncio.to_thread(process.communicate, timeout=PATIENT)
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("point", ["after:join", "before:switch"])

@@ -19,6 +19,8 @@ from miroir_cli.indexes.catalog import create_index, plan_index
 from miroir_cli.proxy.background import start
 from miroir_cli.proxy.shares import PEER
 from miroir_cli.replication.write import write
+from miroir_cli.search.reading import Partial, SearchOptions
+from miroir_cli.search.scatter import search
 from miroir_cli.store.tasks import TaskStatus
 from miroir_cli.tasks.finishing import FINISHER
 from miroir_cli.topology.file import load_topology
@@ -26,6 +28,7 @@ from miroir_cli.topology.state import StateSettings
 from tests.backends import state_at
 from tests.cli.conftest import engines, nodes, ready
 from tests.conftest import Miroir
+from tests.faults.moving import hook
 from tests.faults.world import addition, eventually, world_of
 from tests.proxy.conftest import Served, serving, write_topology
 from tests.store.redis_server import RedisServer, running_redis
@@ -241,3 +244,19 @@ def test_a_command_without_its_redis_says_what_is_wrong_and_ends_with_5(ready: M
         assert "hint: start it" in done.err
     found = {each["check"] for each in ready("doctor", "--json").json["findings"]}
     assert "state.unreachable" in found and not {"node.down", "state.missing"} & found
+
+
+@pytest.mark.parametrize("partial", ["error", "allow"])
+async def test_an_answer_that_cannot_be_checked_in_the_end_is_none(tmp_path: Path, partial: Partial) -> None:
+    with running_redis(tmp_path / "redis") as redis, state_at(redis.url), world_of(tmp_path) as world:
+        async with world.cluster() as cluster:
+            index = (await create_index(cluster, await plan_index(cluster, "books", primary_key="id"))).index
+            await write(cluster, index, addition(index, {"k": 1}))
+
+            async def go_down(*_: object) -> None:
+                redis.kill()
+
+            hook(cluster, before_epoch=go_down)
+            with pytest.raises(StateUnavailable):
+                await search(cluster, "books", {"q": ""}, options=SearchOptions(partial=partial))
+            redis.start()

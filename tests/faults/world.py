@@ -23,6 +23,7 @@ from miroir_cli.model import (
     IntentState,
     Node,
     NodeName,
+    Secret,
     ShardId,
     StoredUid,
     WriteKind,
@@ -70,7 +71,8 @@ class World:
 
     def add(self, number: int) -> None:
         name = NodeName(f"n{number}")
-        self.edit(lambda document: document.add_node(Node(name=name, url=self.engines[name].url)))
+        key = Secret(file="key") if (self.path.parent / "key").exists() else None
+        self.edit(lambda document: document.add_node(Node(name=name, url=self.engines[name].url, key=key)))
 
     def drain(self, *numbers: int) -> None:
         """Drain these nodes and no others."""
@@ -87,11 +89,15 @@ class World:
         self.edit(lambda document: document.set_cluster("replicas", replicas))
 
 
-def write_topology(folder: Path, urls: Mapping[NodeName, str], **cluster: int) -> Path:
-    """The topology file of a cluster named `test` with these nodes."""
-    lines = ["[cluster]", 'name = "test"', *(f"{key} = {value}" for key, value in cluster.items()), *state_lines()]
+def write_topology(folder: Path, urls: Mapping[NodeName, str], *, key: str | None = None, **cluster: int) -> Path:
+    """The topology file of a cluster named `test` with these nodes, and a file with the key of all."""
+    lines = ["[cluster]", 'name = "test"', *(f"{name} = {value}" for name, value in cluster.items()), *state_lines()]
+    if key is not None:
+        (folder / "key").write_text(key)
+        (folder / "key").chmod(0o600)
     for name, url in urls.items():
         lines += ["", "[[nodes]]", f'name = "{name}"', f'url = "{url}"']
+        lines += [] if key is None else ['key_file = "key"']
     path = folder / "miroir.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -99,16 +105,23 @@ def write_topology(folder: Path, urls: Mapping[NodeName, str], **cluster: int) -
 
 @contextmanager
 def world_of(
-    folder: Path, *, nodes: int = 2, spare: int = 0, shards: int = 2, replicas: int = 2, min_in_sync: int = 1
+    folder: Path,
+    *,
+    nodes: int = 2,
+    spare: int = 0,
+    shards: int = 2,
+    replicas: int = 2,
+    min_in_sync: int = 1,
+    master_key: str | None = None,
 ) -> Iterator[World]:
     """Start the nodes and write the topology file that names them, but for the `spare` ones that come last."""
     with ExitStack() as stack:
         engines = {
-            NodeName(f"n{number}"): stack.enter_context(running_engine(folder / f"disk{number}"))
+            NodeName(f"n{number}"): stack.enter_context(running_engine(folder / f"disk{number}", master_key=master_key))
             for number in range(1, nodes + spare + 1)
         }
         urls = {name: engines[name].url for name in list(engines)[:nodes]}
-        path = write_topology(folder, urls, shards=shards, replicas=replicas, min_in_sync=min_in_sync)
+        path = write_topology(folder, urls, key=master_key, shards=shards, replicas=replicas, min_in_sync=min_in_sync)
         yield World(path=path, engines=engines)
 
 

@@ -229,7 +229,9 @@ class MovingNode(SimulatedNode):
         content_type: str = "application/json",
         params: Mapping[str, Any] | None = None,
         timeout: float = 120.0,
+        as_admin: bool = False,
     ) -> Answer:
+        del as_admin
         request = self._request(method, path, content or b"", content_type, params or {})
         delivery = self.weather.delivery()
         try:

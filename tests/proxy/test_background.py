@@ -6,17 +6,23 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from miroir_cli.cluster import open_cluster
 from miroir_cli.dev.engine.testing import Engine
+from miroir_cli.errors import Interrupted
+from miroir_cli.proxy import background
 from miroir_cli.proxy.background import CHORES, look_for_differences
 from miroir_cli.proxy.shares import CHORE, PEER, chosen, peers_of
 from miroir_cli.store.journal import RunKind
 from miroir_cli.topology.file import load_topology
 from tests.proxy.conftest import serving, write_topology
 from tests.proxy.test_server import Process
+
+if TYPE_CHECKING:
+    from miroir_cli.proxy.service import Service
 
 SHARED = {chore.name for chore in CHORES if not chore.everywhere}
 
@@ -85,3 +91,22 @@ async def test_replicas_are_compared_when_nobody_has_for_long(
             await look_for_differences(served.service)
         runs = [run for run in await served.service.cluster.store.runs() if run.kind is RunKind.VERIFY]
         assert len(runs) == verifications
+
+
+async def test_a_chore_that_is_cancelled_in_the_middle_of_a_run_is_not_begun_again() -> None:
+    begun = asyncio.Event()
+
+    async def work(_: Service) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise Interrupted("run 1 stopped at a clean place") from None
+
+    chore = background.Chore(name="heal", every=0.0, work=work, everywhere=True)
+    async with asyncio.timeout(30):
+        task = asyncio.create_task(background._attempt(cast("Service", None), chore))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task

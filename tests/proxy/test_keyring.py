@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from miroir_cli.errors import AuthenticationFailed, MiroirError, NodeUnavailable
+from miroir_cli.errors import ApiError, AuthenticationFailed, MiroirError, NodeUnavailable
 from miroir_cli.model import NodeName
 from miroir_cli.proxy.keyring import FRESH, Keyring
 from miroir_cli.proxy.master import Introduction, judge_master
@@ -98,6 +98,19 @@ async def test_a_key_for_some_indexes_sees_no_others(tmp_path: Path) -> None:
             assert caller.sees("books") and not caller.sees("cars") and not caller.sees_all
             assert caller.may("documents.add", "books") and not caller.may("documents.add", "cars")
             assert not caller.may("indexes.create") and caller.patterns == ("books", "b*")
+
+
+async def test_names_of_miroirs_own_keys_are_not_for_clients(tmp_path: Path) -> None:
+    with guarded_world(tmp_path) as world:
+        async with world.cluster() as cluster:
+            keyring = Keyring(cluster)
+            with pytest.raises(ApiError, match="name of miroir's own keys") as refused:
+                await keyring.create({**SCOPED, "name": "_miroir:slot:1"})
+            assert refused.value.api_code == "invalid_api_key_name"
+            uid = (await keyring.create({**SCOPED, "name": "_miroir"}))["uid"]
+            with pytest.raises(ApiError, match="name of miroir's own keys"):
+                await keyring.change(uid, {"name": "_miroir:"})
+            assert (await keyring.get(uid))["name"] == "_miroir"
 
 
 async def test_a_key_ends_when_it_says(tmp_path: Path) -> None:

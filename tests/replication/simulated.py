@@ -124,7 +124,9 @@ class SimulatedNode(NodeClient):
         content_type: str = "application/json",
         params: Mapping[str, Any] | None = None,
         timeout: float = 0.0,
+        as_admin: bool = False,
     ) -> Answer:
+        del as_admin
         uid = unquote(path.split("/")[1])
         lines = (content or b"").splitlines() if content_type == "application/x-ndjson" else []
         documents = {document["id"]: document["value"] for document in map(msgspec.json.decode, lines)}

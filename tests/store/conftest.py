@@ -52,7 +52,14 @@ async def another(request: pytest.FixtureRequest, tmp_path: Path, redis_server: 
             await access.client.aclose()
 
 
-NO_STATE = ("miroir:schema_version", "miroir:lease", "miroir:peers", "miroir:aside", "miroir:idemp")
+NO_STATE = (
+    "miroir:schema_version",
+    "miroir:lease",
+    "miroir:peers",
+    "miroir:listeners",
+    "miroir:aside",
+    "miroir:idemp",
+)
 """How the keys begin that stay when a state is put aside."""
 
 LOOKING = ("keys", "scan", "sscan", "hscan", "zscan", "randomkey")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -63,8 +64,24 @@ def holding(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
     return holds
 
 
-def over(switched: Switched, *, limit: float = 60.0) -> Any:
-    return LastKnown(switched, limit=limit)
+def over(switched: Switched, *, limit: float = 60.0, listener: Others | None = None) -> Any:
+    return LastKnown(switched, limit=limit, listener=listener)
+
+
+class Others:
+    """What others know of this process."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.said: int | None = None
+
+    async def say(self, epoch: int) -> bool:
+        known, self.until = self.said is not None, inf
+        self.said = epoch if known else 0
+        return known
+
+    async def leave(self) -> None:
+        self.said = None
 
 
 async def test_an_alias_stands_for_what_it_stood_for_while_the_store_is_silent(switched: Switched) -> None:
@@ -200,3 +217,83 @@ async def test_tasks_begun_by_a_reader_mark_its_answer(switched: Switched) -> No
     with may_be_stale() as answer:
         await asyncio.gather(store.map("books"), store.epoch(), return_exceptions=True)
         assert answer.stale
+
+
+async def test_others_are_told_what_it_knows_once_it_remembers_nothing_older(
+    switched: Switched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_known, "LISTENING", 0.02)
+    others = Others()
+    store = over(switched, listener=others)
+    listening = asyncio.create_task(store.keep_listening())
+    try:
+        first = await switched.store.epoch()
+        await eventually(holding(lambda: others.said == first), timeout=30)
+        await create(switched.store, "films")
+        second = await switched.store.epoch()
+        await eventually(holding(lambda: others.said == second), timeout=30)
+        assert second > first and store._kept["map", "books"].epoch == second
+    finally:
+        listening.cancel()
+
+
+async def test_who_is_not_waited_for_answers_nothing_from_memory(switched: Switched) -> None:
+    others = Others()
+    store = over(switched, listener=others)
+    await store.maps()
+    switched.silence = "refuses"
+    with may_be_stale(), pytest.raises(StateUnavailable):
+        await store.map("books")
+
+
+async def test_what_was_remembered_before_others_went_on_without_it_is_forgotten(switched: Switched) -> None:
+    others = Others()
+    store = over(switched, listener=others)
+    epoch = await store._listen(-1)
+    assert others.said == epoch == await switched.store.epoch()
+    others.said = None
+    switched.store, real = cast("SqliteStore", OnlyEpoch(switched.store)), switched.store
+    with pytest.raises(StateUnavailable):
+        await store._listen(epoch)
+    switched.store, switched.silence = real, "refuses"
+    with may_be_stale(), pytest.raises(StateUnavailable):
+        await store.map("books")
+
+
+class OnlyEpoch:
+    """A store that falls silent right after it has said how far it is."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.epoch = store.epoch
+
+    async def maps(self) -> None:
+        raise StateUnavailable("Redis at x cannot be reached")
+
+
+async def test_an_answer_that_was_overtaken_by_a_newer_one_is_not_remembered(switched: Switched) -> None:
+    store = over(switched)
+    go = asyncio.Event()
+    switched.store, real = cast("SqliteStore", Slow(switched.store, go)), switched.store
+    slow = asyncio.create_task(store.map("books"))
+    await asyncio.sleep(0.05)
+    switched.store = real
+    await create(real, "films")
+    newer = (await store.maps())[0].epoch
+    go.set()
+    assert (await slow).epoch < newer
+    switched.silence = "refuses"
+    with may_be_stale():
+        assert (await store.map("books")).epoch == newer
+
+
+class Slow:
+    """A store whose answer is a while on its way."""
+
+    def __init__(self, store: SqliteStore, go: asyncio.Event) -> None:
+        self._store = store
+        self._go = go
+
+    async def map(self, uid: str) -> IndexMap | None:
+        found = await self._store.map(uid)
+        await self._go.wait()
+        return found

@@ -49,8 +49,9 @@ def named_columns() -> set[tuple[str, str]]:
     apart = {
         ("tasks", "uid"),
         ("api_keys", "uid"),
-        ("canaries", "index_uid"),
-    }  # the last asks for a name, as clients do
+        ("canaries", "index_uid"),  # it asks for a name, as clients do
+        ("task_blocks", "index_uid"),  # triggers have it follow the tasks
+    }
     found = {
         (table, column.name)
         for table in db.table_names()

@@ -11,11 +11,14 @@ import pytest
 from miroir_cli.errors import StateUnavailable
 from miroir_cli.model import Index, IndexUid, NodeName, ShardId
 from miroir_cli.store.records import Member
+from miroir_cli.store.redis.keys import content_key
 from miroir_cli.store.redis.known import Known
 from miroir_cli.store.redis.store import RedisStore
+from tests.store.contract.writing import all_of_it, begin, end
 from tests.store.redis_server import RedisServer, running_redis
 
 N1 = NodeName("n1")
+ONE = {ShardId(0): 1}
 
 
 @pytest.fixture
@@ -70,6 +73,31 @@ async def test_one_that_forgot_changes_is_noticed(store: RedisStore, redis_serve
     assert await store.epoch() == now + 5
 
 
+async def test_one_that_forgot_nothing_but_writes_is_noticed(store: RedisStore) -> None:
+    index = (await store.indexes())[0]
+    for task in (10, 11):
+        last, _ = await end(store, await begin(store, index, documents=ONE), task=task, by=[N1])
+    await store.remember_session("s", "books", last.n)
+    order = f"miroir:order:{content_key(index)}"
+    await store.access.ask("HSET", order, "newest", last.n - 1)
+    said = f"has forgotten writes: of index `books` it had {last.n}, and has {last.n - 1}"
+    epoch = await store.epoch()
+    with pytest.raises(StateUnavailable, match=said) as refused:
+        await begin(store, index, documents=ONE)
+    assert "miroir state recover" in str(refused.value.hint)
+    for look in (store.newest_intent, store.pending):
+        with pytest.raises(StateUnavailable, match=said):
+            await look("books")
+    with pytest.raises(StateUnavailable, match=said):
+        await store.settle_intents(index, all_of_it)
+    with pytest.raises(StateUnavailable, match=said):
+        await store.session_waits_for("s", "books")
+    assert await store.access.ask("HGET", order, "newest") == str(last.n - 1) and await store.epoch() == epoch
+    assert (await store.map("books")) is not None, "where the documents are was not forgotten"
+    await store.access.ask("HSET", order, "newest", last.n)
+    assert (await begin(store, index, documents=ONE)).n == last.n + 1
+
+
 async def test_one_that_comes_back_with_what_it_had_goes_on(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
         store = await RedisStore.open(server.url)
@@ -114,3 +142,14 @@ def test_an_answer_is_compared_with_what_was_known_when_it_was_asked() -> None:
     assert known.epoch == 7
     with pytest.raises(StateUnavailable):
         known.heed(["a", "6"], since=7)
+
+
+def test_so_is_the_number_of_a_write() -> None:
+    known = Known("x")
+    before = known.numbers
+    known.learn_number("books@1", 7)
+    known.heed_number("books@1", 6, since=before)
+    assert known.numbers == {"books@1": 7} and before == {}
+    known.heed_number("films@2", 1, since=known.numbers)
+    with pytest.raises(StateUnavailable, match="it had 7, and has 6"):
+        known.heed_number("books@1", 6, since=known.numbers)

@@ -9,6 +9,7 @@ import pytest
 from miroir_cli.errors import LeaseLost, StateUnavailable
 from miroir_cli.model import Index
 from miroir_cli.store.fence import Lease, holding
+from miroir_cli.store.redis.slots import Slots
 from miroir_cli.store.redis.store import RedisStore
 from tests.store.contract.world import BOOKS, with_index
 from tests.store.contract.writing import all_of_it, begin, end, settle, write
@@ -50,7 +51,9 @@ async def test_a_write_takes_two_round_trips_to_begin_and_two_to_end(
 
     await trips()
     assert await store.newest_intent(BOOKS) is not None and await trips() == 1
-    opened = await begin(store, index, keys=lambda _: ["k"])
+    slot = await Slots(store.access, command="test").take([])
+    await trips()
+    opened = await begin(store, index, keys=lambda _: ["k"], slot=slot)
     assert await trips() == 2
     closed, _ = await end(store, opened, task=11)
     assert await trips() == 2

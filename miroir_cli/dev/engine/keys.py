@@ -156,6 +156,4 @@ def _allows(record: Mapping[str, Any], action: str, index_uid: str | None) -> bo
     getters = action.endswith(".get") and "*.get" in record["actions"]
     if not getters and not {action, group, "*"} & set(record["actions"]):
         return False
-    if group == "keys.*" and "keys.*" not in record["actions"] and action not in record["actions"]:
-        return False
     return index_uid is None or any(matches_pattern(pattern, index_uid) for pattern in record["indexes"])

@@ -94,7 +94,9 @@ async def change_rules(call: Call) -> Reply:
     """`PATCH` and `DELETE /dynamic-search-rules/{rule}`, `DELETE /dynamic-search-rules`: on every node."""
     cluster = call.service.cluster
     body = call.body if call.method == "PATCH" else None
-    sent = await cluster.fleet.each(lambda client: client.write(call.method, call.target.lstrip("/"), content=body))
+    sent = await cluster.fleet.each(
+        lambda client: client.write(call.method, call.target.lstrip("/"), content=body, as_admin=True)
+    )
     refused = [answer.error for answer in sent.values() if isinstance(answer, Refused)]
     if len(refused) == len(sent):
         raise next((error for error in refused if isinstance(error, NodeRefusal)), refused[0])
@@ -126,7 +128,7 @@ def _on_every_node(path: str, type: str) -> Callable[[Call], Awaitable[Reply]]:
         cluster = call.service.cluster
 
         async def one(client: NodeClient) -> Json:
-            task = await client.task(await run_task(client, "POST", path))
+            task = await client.task(await run_task(client, "POST", path, as_admin=True))
             return dict(task.get("details") or {})
 
         async def work() -> Json | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -210,4 +211,8 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, BusyLoadingError):
         return "it is loading its data"
+    cause = error.__cause__ or error.__context__
+    for each in (error, cause):
+        if isinstance(each, OSError) and each.errno:
+            return (os.strerror(each.errno) if each.errno > 0 else each.strerror or str(each)).lower()
     return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from miroir_cli.store.redis.connection import connect, standing, stored_version
 from miroir_cli.store.redis.leases import Leases
 from miroir_cli.store.redis.replacement import RedisReplacement
+from miroir_cli.store.redis.slots import Slots
 from miroir_cli.store.redis.store import RedisStore
 
 if TYPE_CHECKING:
     from miroir_cli.store.protocol import Locking, Replacement, Store
+    from miroir_cli.store.slots import SlotRegister
     from miroir_cli.store.standing import ServerStanding
     from miroir_cli.topology.state import StateSettings
 
@@ -19,6 +21,7 @@ class RedisBackend:
     """The protocol `miroir_cli.store.backend.Backend` over one database of Redis or Valkey."""
 
     def __init__(self, state: StateSettings, *, password: str | None, lock_timeout: float, command: str) -> None:
+        self._command = command
         self._access = connect(state.url, password=password)
         self.locks: Locking = Leases(
             self._access,
@@ -38,6 +41,9 @@ class RedisBackend:
 
     async def standing(self) -> ServerStanding | None:
         return await standing(self._access)
+
+    def slots(self) -> SlotRegister | None:
+        return Slots(self._access, command=self._command)
 
     def replacement(self) -> Replacement:
         return RedisReplacement(self._access)

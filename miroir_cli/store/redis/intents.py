@@ -40,6 +40,7 @@ from miroir_cli.store.redis.order import (
     read_fields,
 )
 from miroir_cli.store.redis.pending import read_pending
+from miroir_cli.store.redis.slots import require_held, slot_key
 from miroir_cli.store.redis.tasks import add_task, lowest_unfinished, require_idle
 from miroir_cli.store.redis.transaction import Conflict
 from miroir_cli.store.writing import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from miroir_cli.store.records import BatchRecord
     from miroir_cli.store.redis.access import Access
     from miroir_cli.store.redis.transaction import Transaction
+    from miroir_cli.store.slots import Slot
     from miroir_cli.store.tasks import NewTask
 
 PRUNED_AT_ONCE: Final = 2_000
@@ -76,6 +78,7 @@ async def open_intent(
     batch: BatchRecord | None = None,
     keys: KeysOf | None = None,
     task: NewTask | None = None,
+    slot: Slot | None = None,
 ) -> Intent:
     """Record the next intent of the index, `open`, with its targets: the replicas in sync at this moment.
 
@@ -85,9 +88,11 @@ async def open_intent(
     long as some has not ended.
     """
     content = content_key(index)
-    fields, _, order, _ = await tx.hashes(
-        [key("indexes", index.uid), key("placements", index.uid), order_key(content), WATCHES]
+    fields, _, order, *_ = await tx.hashes(
+        [key("indexes", index.uid), key("placements", index.uid), order_key(content), WATCHES, *_slot_keys(slot)]
     )
+    if slot is not None:
+        await require_held(tx, slot)
     if task is not None:
         await require_idle(tx, index.uid)
     settled = await require_active(tx, index)
@@ -103,6 +108,7 @@ async def open_intent(
         state=IntentState.OPEN,
         targets=targets,
         body=body,
+        slot=None if slot is None else slot.mark,
     )
     order["newest"] = str(intent.n)
     order.setdefault("oldest", str(intent.n))
@@ -117,6 +123,10 @@ async def open_intent(
     return intent
 
 
+def _slot_keys(slot: Slot | None) -> list[str]:
+    return [] if slot is None else [slot_key(slot.number)]
+
+
 # -- reading
 
 
@@ -129,6 +139,7 @@ async def read_newest(tx: Transaction, uid: str, guesses: Guesses) -> Intent | N
         return None
     content = content_of(fields)
     newest = int((await tx.hash(order_key(content))).get("newest", "0"))
+    tx.heed_number(content, max(newest, int(fields["settled"])))
     guesses[uid] = Guess(content=content, newest=newest)
     found = await tx.hash(intent_key(content, newest))
     return intent_of(fields, uid, newest, found) if found else None
@@ -284,6 +295,7 @@ class Intents(Part):
         batch: BatchRecord | None = None,
         keys: KeysOf | None = None,
         task: NewTask | None = None,
+        slot: Slot | None = None,
     ) -> Intent:
         opened = await self.access.write(
             lambda tx: open_intent(
@@ -298,8 +310,10 @@ class Intents(Part):
                 batch=batch,
                 keys=keys,
                 task=task,
+                slot=slot,
             )
         )
+        self.access.known.learn_number(content_key(index), opened.n)
         self._guesses[index.uid] = Guess(content=content_key(index), newest=opened.n)
         return opened
 

@@ -31,6 +31,7 @@ from miroir_cli.store.redis.run_events import events_by_process
 from miroir_cli.store.redis.runs import RUNS, UNFINISHED, switching_key
 from miroir_cli.store.redis.services import CURSORS, PAGES, POLICIES, TENANTS, cursor_names
 from miroir_cli.store.redis.sessions import SESSIONS
+from miroir_cli.store.redis.slots import SLOTS
 from miroir_cli.store.redis.spans import SPANS
 from miroir_cli.store.redis.subjects import SUBJECTS, names_key, subject_of, touched_key
 from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES, block_keys, intents_key
@@ -45,6 +46,7 @@ NAMED: Final = (
     CLUSTER, COUNTERS, MEMBERS, listing("members"), INDEXES, STORED_NAMES, DELETED, RUNS, UNFINISHED, IMPORTS, RUNNING,
     COMMANDS, STARTED, API_KEYS, ALIASES, JOBS, QUEUED, CLAIMED, CANARIES, CURSORS, TENANTS, POLICIES, PAGES, WATCHES,
     WEBHOOKS, BLOCKS, *SPANS, TYPES, TYPE_COUNTS, STATUSES, SUBJECTS, WORK, WRITES, SWAPS, UNTOLD, CANCELED,
+    SLOTS,
 )  # fmt: skip
 """Those that every state has, or may have."""
 
@@ -104,6 +106,7 @@ LISTED: Final = (
     ("rollover", POLICIES),
     ("search_ui_config", PAGES),
     ("webhooks", WEBHOOKS),
+    ("slots", SLOTS),
 )
 """Kinds of which each record is one key, named by a set."""
 

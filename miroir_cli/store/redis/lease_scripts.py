@@ -169,3 +169,19 @@ return 1
 """
 )
 """Say that a process lives, for a term."""
+
+SAY: Final = Script(
+    _NOW
+    + """
+local listener, listeners = unpack(KEYS)
+local name, said, term, fresh = unpack(ARGV)
+if fresh == '0' and redis.call('EXISTS', listener) == 0 then
+  return 0
+end
+redis.call('SET', listener, said, 'PX', term)
+redis.call('ZREMRANGEBYSCORE', listeners, '-inf', now)
+redis.call('ZADD', listeners, now + term, name)
+return 1
+"""
+)
+"""Say what a process knows, for a term: 0 when what it said before has run out, and it is not `fresh`."""

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from miroir_cli.errors import MiroirError
 from miroir_cli.store.fence import Lease, Term, clock, holding
-from miroir_cli.store.locks import STATE, Held, Owner, locked, moves_file, order_file
+from miroir_cli.store.locks import STATE, Held, Owner, Unaware, locked, moves_file, order_file
 from miroir_cli.store.redis.access import translated
 from miroir_cli.store.redis.keys import key, listing
 from miroir_cli.store.redis.lease_scripts import ALONE, FREE, LEAVE, RENEW, SHARE, TAKE
+from miroir_cli.store.redis.listeners import Listening, read_unaware
 from miroir_cli.store.redis.peers import Peers
 from miroir_cli.store.redis.renewal import Renewal, Renewed
 from miroir_cli.store.redis.signature import read_signature, sign
@@ -165,6 +166,15 @@ class Leases:
     async def lives(self, process: Process) -> bool:
         """Whether a process still takes part in this cluster: it may be on another host."""
         return await self._peers.lives(process)
+
+    def listener(self, *, limit: float) -> Listening:
+        """For a process that answers from memory for `limit` seconds at most; others learn that it is gone as they do
+        of leases."""
+        return Listening(self._access, term=limit + self._term)
+
+    async def unaware(self, epoch: int) -> tuple[Unaware, ...]:
+        """The processes, on whichever host, that may answer from a memory older than this epoch."""
+        return await read_unaware(self._access, epoch)
 
     async def close(self) -> None:
         """Give back what is held for the sake of asking: connections, and that this process lives."""

@@ -1,8 +1,8 @@
 """The one order of an index's writes as hashes of Redis: how an intent is kept, and which there are.
 
 - `miroir:order:<content>`: `newest` and `oldest`, the numbers of the intents that are kept: all between them are.
-- `miroir:intents:<content>:<n>`: nonce, kind, state, owner, created_at, targets, body, error, and as far as there are
-  any: refused, failed, pieces.
+- `miroir:intents:<content>:<n>`: nonce, kind, state, owner, created_at, targets, body, error, slot, and as far as
+  there are any: refused, failed, pieces.
 - `miroir:addressed:<content>`: the nodes to which any of it was sent (score 1), or of which any task is known (0).
 - `miroir:known:<content>:<node>`: tasks of a node that are accounted for, `<task>:<n>` by the intent that it carries,
   `<task>:own` without one; `miroir:foreign_tasks:<content>:<node>`: those that nobody had recorded. Score: the task.
@@ -63,8 +63,11 @@ def addressed_key(content: str) -> str:
 
 
 async def read_newest_number(tx: Transaction, content: str, settled: int) -> int:
-    """A store that was rebuilt knows no intents: then the newest one is settled."""
-    return max(int((await tx.hash(order_key(content))).get("newest", "0")), settled)
+    """A store that was rebuilt knows no intents: then the newest one is settled. Raises `StateUnavailable` when this
+    process knows of a later one."""
+    newest = max(int((await tx.hash(order_key(content))).get("newest", "0")), settled)
+    tx.heed_number(content, newest)
+    return newest
 
 
 async def read_targets(tx: Transaction, content: str, numbers: Iterable[int]) -> list[frozenset[ShardId]]:
@@ -106,6 +109,8 @@ def new_fields(intent: Intent, *, owner: str, created_at: int) -> dict[str, str]
     }
     if intent.body is not None:
         fixed["body"] = to_json(intent.body)
+    if intent.slot is not None:
+        fixed["slot"] = intent.slot
     return fixed | intent_fields(intent)
 
 
@@ -135,6 +140,7 @@ def intent_of(index: Mapping[str, str], uid: str, n: int, fields: Mapping[str, s
         failed=_shards(from_json(fields.get("failed", "[]"))),
         error=fields.get("error"),
         body=from_json(fields["body"]) if "body" in fields else None,
+        slot=fields.get("slot"),
     )
 
 

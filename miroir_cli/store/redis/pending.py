@@ -55,6 +55,7 @@ async def read_pending(
     if guess is None or content != guess.content:
         (newest,) = await tx.ask([_newest_command(content)], watch=False)
     settled = int(fields["settled"])
+    tx.heed_number(content, max(int(newest or 0), settled))
     replicas = decode_placements(placed)
     by_node = {NodeName(node): _lane(node, text) for node, text in lanes.items()}
     intents, known = await _read_writes(tx, uid, fields, range(settled + 1, int(newest or 0) + 1), by_node)

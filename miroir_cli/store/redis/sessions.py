@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 from miroir_cli.store.encoding import now
 from miroir_cli.store.redis.access import Part
 from miroir_cli.store.redis.keys import key, listing
+from miroir_cli.store.redis.order import order_key
 from miroir_cli.store.sessions import KEPT_FOR, LOOK_EVERY, MOST_KEPT
 
 if TYPE_CHECKING:
     from miroir_cli.store.redis.access import Access
-    from miroir_cli.store.redis.fields import Member
+    from miroir_cli.store.redis.fields import Command, Member
     from miroir_cli.store.redis.transaction import Transaction
 
 SESSIONS: Final = listing("sessions")
@@ -55,12 +56,15 @@ async def forget_oldest(tx: Transaction, *, most: int = MOST_KEPT) -> int:
 
 
 async def read_unsettled(tx: Transaction, session: str, uid: str) -> int | None:
-    """The newest write of a session to the index as it is now, while it is not settled."""
+    """The newest write of a session to the index as it is now, while it is not settled. Raises `StateUnavailable` when
+    Redis has forgotten writes, and perhaps that one."""
     found = await _content(tx, uid)
     if found is None:
         return None
     content, _, settled = found
-    (newest,) = await tx.ask([("GET", key("sessions", content, session))], watch=False)
+    own: list[Command] = [("GET", key("sessions", content, session)), ("HGET", order_key(content), "newest")]
+    newest, written = await tx.ask(own, watch=False)
+    tx.heed_number(content, max(int(written or 0), settled))
     return int(newest) if newest is not None and int(newest) > settled else None
 
 

@@ -77,6 +77,8 @@ class Transaction:
         self._watching = watching
         self._leases = tuple(leases)
         self._known = known
+        self._state = known
+        self._numbers = {} if known is None else known.numbers
         self._full = full
         self._hashes: dict[str, Hash] = {}
         self._sets: dict[str, Changed] = {}
@@ -190,11 +192,11 @@ class Transaction:
         checks: list[Command] = [("GET", lease.key) for lease in leases]
         checks += [] if known is None else [QUESTION]
         answers = await line.watch(sorted(keys), [*checks, *commands, *beside])
+        if known is not None:  # first: what has forgotten changes may have forgotten leases with them
+            known.heed(answers[len(leases)], since=since)
         for lease, found in zip(leases, answers, strict=False):
             if found != lease.value:
                 raise Lapsed(lease, taken=found is not None)
-        if known is not None:
-            known.heed(answers[len(leases)], since=since)
         return answers[len(checks) :]
 
     async def _glance(self, commands: Sequence[Command]) -> list[Any]:
@@ -235,6 +237,12 @@ class Transaction:
     async def _by_script(self, commands: Sequence[Command]) -> list[Any]:
         words = [word for command in commands for word in (len(command), *command)]
         return list(await self._client.eval(READ_AT_ONCE, 0, *words))
+
+    def heed_number(self, content: str, newest: int) -> None:
+        """The newest write of an index (`content_key`) was found to have this number. Raises `StateUnavailable` when
+        this process knows of a later one, and Redis does not any more."""
+        if self._state is not None:
+            self._state.heed_number(content, newest, since=self._numbers)
 
     # -- changing
 

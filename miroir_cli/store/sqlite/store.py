@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         Renaming,
         Settle,
     )
+    from miroir_cli.store.slots import Slot
     from miroir_cli.store.tasks import NewTask
 
 
@@ -288,7 +289,9 @@ class SqliteStore(
         batch: BatchRecord | None = None,
         keys: KeysOf | None = None,
         task: NewTask | None = None,
+        slot: Slot | None = None,
     ) -> Intent:
+        del slot  # on one host there are none
         return await self._write(
             lambda db: intents.open_intent(
                 db,

@@ -8,6 +8,7 @@ from miroir_cli.model import Index, Intent, IntentState, NodeName, ShardId, Writ
 from miroir_cli.replication.verdict import Part, Sent, judge_sending
 from miroir_cli.store.protocol import Store
 from miroir_cli.store.records import KeysOf, Marked, Pending, Settlement, Verdict
+from miroir_cli.store.slots import Slot
 from miroir_cli.store.tasks import NewTask
 from tests.store.contract.world import ONE, ZERO, A, B
 
@@ -24,6 +25,7 @@ async def begin(
     body: Mapping[str, object] | None = None,
     keys: KeysOf | None = None,
     task: NewTask | None = None,
+    slot: Slot | None = None,
 ) -> Intent:
     return await store.open_intent(
         index,
@@ -35,6 +37,7 @@ async def begin(
         body=body,
         keys=keys,
         task=task,
+        slot=slot,
     )
 
 
