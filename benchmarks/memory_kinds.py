@@ -63,7 +63,7 @@ KINDS = (
     ),
     Kind(
         of="task of a client",
-        fixed=158,
+        fixed=157,
         beside="its JSON: 170 to 350, and 15 for each node that carried it; an error has 300",
         until="7 days, a million at most",
         keys=("tasks", "task_marks", "task_times", "task_intents"),
@@ -78,7 +78,7 @@ KINDS = (
         keys=("sessions",),
         fill="sessions",
     ),
-    Kind(of="idempotency key", fixed=230, beside="the key", until="24 hours", keys=("idemp",), fill="idempotency"),
+    Kind(of="idempotency key", fixed=224, beside="the key", until="24 hours", keys=("idemp",), fill="idempotency"),
     Kind(
         of="command of the journal",
         fixed=1100,

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miroir_cli.store.redis.columns import BLOCK, MARK, TIME, Columns, Wanted, state_mark, time, times_in, type_mark
-from miroir_cli.store.redis.spans import TIMES, Limit, member, possible, undecided
+from miroir_cli.store.redis.columns import BLOCK, MARKS, STATUS, SUBJECT, TIME, TYPE, Columns, Wanted, marks_of, time
+from miroir_cli.store.redis.spans import TIMES, Limit, possible, undecided
 from miroir_cli.store.tasks import TaskStatus
 
 
@@ -53,33 +53,34 @@ limits = st.dictionaries(st.sampled_from(TIMES), st.floats(-5, 3e13) | st.intege
 def columns(found: Sequence[Marked], limits: Sequence[Limit] = ()) -> Columns:
     """Their columns; the last block is cut off behind its last task, as it is in a growing string. As they are read for
     a query with these limits."""
-    blocks = sorted({task.uid // BLOCK for task in found} | {7})
-    marks: list[str | None] = []
-    times: list[str | None] = []
+    spans = spans_in(found)
+    blocks = possible(sorted({task.uid // BLOCK for task in found} | {7}), limits, spans)
+    texts: dict[str, list[str | None]] = {column: [] for column in MARKS}
+    times: dict[tuple[str, int], str | None] = {}
     for block in blocks:
         here = {task.uid % BLOCK: task for task in found if task.uid // BLOCK == block}
         size = max(here, default=-1) + 1
-        mark, moment = ["\0" * MARK] * size, ["\0" * TIME * len(TIMES)] * size
-        for place, task in here.items():
-            begun = task.times[1] is not None
-            mark[place] = state_mark(task.status, begun=begun, subject=task.subject) + type_mark(task.type)
-            moment[place] = "".join(map(time, task.times))
-        marks.append("".join(mark) if here else None)
-        times.append("".join(moment) if here else None)
-    spans = spans_in(found)
+        marks = {place: marked_as(task) for place, task in here.items()}
+        for column in MARKS:
+            text = "".join(marks[place][column] if place in here else "\0" for place in range(size))
+            texts[column].append(text if text.strip("\0") else None)
+        for number, column in enumerate(TIMES):
+            moments = [time(here[place].times[number] if place in here else None) for place in range(size)]
+            times[column, block] = "".join(moments) if here else None
     unsure = undecided(blocks, limits, spans)
-    there = possible(blocks, limits, spans)
-    texts = dict(zip(blocks, times, strict=True))
-    of_those = [mark for block, mark in zip(blocks, marks, strict=True) if block in there]
-    return Columns.of(there, of_those, {block: texts[block] for block in unsure}, spans)
+    return Columns.of(blocks, texts, {key: times[key] for key in unsure}, spans)
 
 
-def spans_in(found: Sequence[Marked]) -> dict[str, tuple[float, float]]:
-    known: dict[str, list[int]] = {}
+def marked_as(task: Marked) -> dict[str, str]:
+    return marks_of(task.status, begun=task.times[1] is not None, subject=task.subject, type=task.type)
+
+
+def spans_in(found: Sequence[Marked]) -> dict[tuple[str, int], tuple[float, float]]:
+    known: dict[tuple[str, int], list[int]] = {}
     for task in found:
         for column, moment in zip(TIMES, task.times, strict=True):
             if moment is not None:
-                known.setdefault(member(column, task.uid // BLOCK), []).append(moment)
+                known.setdefault((column, task.uid // BLOCK), []).append(moment)
     return {name: (min(moments), max(moments)) for name, moments in known.items()}
 
 
@@ -146,7 +147,8 @@ def test_what_is_behind_the_newest_ones(tasks: list[Marked], newest: int) -> Non
 
 
 def test_nothing_is_found_where_there_is_nothing() -> None:
-    empty = Columns.of([], []).find(Wanted(statuses=["failed"], subjects=[], after={"started_at": 1.5}))
+    nothing: dict[str, list[str | None]] = {column: [] for column in MARKS}
+    empty = Columns.of([], nothing).find(Wanted(statuses=["failed"], subjects=[], after={"started_at": 1.5}))
     assert empty.uids() == [] and empty.page(limit=3, begin=9, reverse=False) == [] and empty.skip(0) == 0
 
 
@@ -154,19 +156,19 @@ def test_a_block_is_within_a_limit_outside_of_it_or_has_to_be_looked_at() -> Non
     task = Marked(uid=1, status=TaskStatus.FAILED, type=1, subject=0, times=(10, None, 30))
     other = Marked(uid=BLOCK, status=TaskStatus.FAILED, type=1, subject=0, times=(20, None, 40))
     spans = spans_in([task, other])
-    for before, possibly, unsure in ((10, [], []), (11, [0], []), (20, [0], []), (20.5, [0, 1], [])):
+    for before, possibly in ((10, []), (11, [0]), (20, [0]), (20.5, [0, 1])):
         limits = Wanted(before={"enqueued_at": before}).limits
-        assert (possible([0, 1, 2], limits, spans), undecided([0, 1, 2], limits, spans)) == (possibly, unsure)
+        assert (possible([0, 1, 2], limits, spans), undecided([0, 1, 2], limits, spans)) == (possibly, [])
     spans = spans_in([task, Marked(uid=2, status=TaskStatus.FAILED, type=1, subject=0, times=(15, None, 35)), other])
     limits = Wanted(before={"enqueued_at": 15}, after={"finished_at": 1}).limits
-    assert (possible([0, 1], limits, spans), undecided([0, 1], limits, spans)) == ([0], [0])
+    assert (possible([0, 1], limits, spans), undecided([0, 1], limits, spans)) == ([0], [("enqueued_at", 0)])
     assert possible([0, 1], Wanted(after={"started_at": -1}).limits, spans) == []
 
 
-def test_the_times_of_a_block_are_read_back() -> None:
-    text = "".join(map(time, (5, None, 7))) + "\0" * TIME * len(TIMES) + "".join(map(time, (6, 8, None)))
-    assert [times_in(text, column) for column in TIMES] == [[5, 6], [8], [7]]
-    assert times_in("", "enqueued_at") == []
+def test_only_the_columns_are_read_by_which_tasks_are_asked_for() -> None:
+    assert Wanted(statuses=["failed"], before={"finished_at": 1}).marks == (STATUS,)
+    assert Wanted(types=[1]).marks == Wanted(without=1).marks == (STATUS, TYPE)
+    assert Wanted(subjects=[1]).marks == (STATUS, *SUBJECT)
 
 
 def test_a_time_that_does_not_fit_is_the_nearest_that_does() -> None:

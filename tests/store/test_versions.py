@@ -13,14 +13,16 @@ import pytest
 
 from miroir_cli.model import IndexMap, NodeName, ReplicaState, ShardId
 from miroir_cli.store.journal import JournalQuery, Process
+from miroir_cli.store.redis.columns import marks_of
 from miroir_cli.store.redis.connection import NEWEST_VERSION as NEWEST_IN_REDIS
 from miroir_cli.store.redis.connection import SCHEMA, connect
+from miroir_cli.store.redis.older_tasks import part_columns
 from miroir_cli.store.redis.store import RedisStore
 from miroir_cli.store.sqlite.schema import NEWEST_VERSION
 from miroir_cli.store.sqlite.store import SqliteStore
 from miroir_cli.store.tasks import Reservation, TaskQuery, TaskStatus
 from tests.store.redis_server import RedisServer
-from tests.store.versions.content import holds, told
+from tests.store.versions.content import TIMES, holds, told
 
 FILES = Path(__file__).with_name("versions")
 OLDER = range(1, NEWEST_VERSION)
@@ -183,3 +185,26 @@ async def test_everything_in_redis_is_found(redis_server: RedisServer, version: 
 def test_every_version_has_its_file() -> None:
     files = {path.name for path in FILES.glob("*-*.*")}
     assert files == {f"sqlite-{version}.sql" for version in OLDER} | {f"redis-{version}.json" for version in REDIS}
+
+
+async def test_marks_of_the_first_version_are_parted_into_columns(redis_server: RedisServer) -> None:
+    access = connect(redis_server.url)
+    await access.ask("FLUSHALL")
+    subject = 5 * 128**2 + 3 * 128 + 1
+    await access.ask("ZADD", "miroir:tasks:_index", 2, "2")
+    await access.ask("SET", "miroir:task_marks:2", "S\0\5\3\1\7" + "\0" * 6 + "e\0\0\0\0\7")
+    times = ["1".zfill(13), "\0" * 13, "9".zfill(13), "\0" * 39, "4".zfill(13), "\0" * 26]
+    await access.ask("SET", "miroir:task_times:2", "".join(times))
+    await access.write(part_columns)
+    marks = marks_of(TaskStatus.SUCCEEDED, begun=True, subject=subject, type=7)
+    assert marks["subject-4"] == "\0" and await access.ask("EXISTS", "miroir:task_marks:2:subject-4") == 0
+    for column, mark in marks.items():
+        text = await access.ask("GET", f"miroir:task_marks:2:{column}") or "\0"
+        assert text[0] == mark, column
+        assert text[1:] == {"status": "\0e", "type": "\0\7"}.get(column, "\0\0" if mark != "\0" else "")
+    spans = {column: await access.ask("ZSCORE", f"miroir:task_last:{column}", "2") for column in TIMES}
+    assert spans == {"enqueued_at": 4, "started_at": None, "finished_at": 9}
+    assert await access.ask("ZSCORE", "miroir:task_first:enqueued_at", "2") == 1
+    assert await access.ask("EXISTS", "miroir:task_marks:2", "miroir:task_times:2") == 0
+    await access.ask("FLUSHALL")
+    await access.client.aclose()

@@ -1,9 +1,10 @@
 """What tasks are asked for by, apart from them: a few characters for each, in columns that are read as a whole. Pure.
 
-A block holds `BLOCK` uids in two strings. Its marks have six characters for each uid: the status, four for the subject
-(the index, see `subjects.py`) and the type. Its times have three times thirteen digits. Whatever a query asks for,
-the marks of 100,000 tasks are 25 strings, and are looked through with a few operations on all of them at once. Times
-are looked at one by one, but only in blocks of which some are within a limit and some are not (`spans.py`).
+A block holds `BLOCK` uids in one string for each column. Columns of marks have one character for each uid: the status,
+the type, and four for the subject (the index, see `subjects.py`), of which the last ones are mostly empty. Those of
+times have thirteen digits. What a query asks for is looked through with a few operations on all blocks at once: a
+column of marks of 100,000 tasks is 25 strings of 4 KiB. Times are looked at one by one, but only in blocks of which
+some are within a limit and some are not (`spans.py`).
 
 Numbers are written in characters of seven bits. Characters of zero: there is no such task, or no such time.
 """
@@ -16,14 +17,17 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, Self
 
-from miroir_cli.store.redis.spans import LATEST, TIMES, Limit, Spans, kept, limits_of
+from miroir_cli.store.redis.spans import LATEST, Limit, Spans, kept, limits_of
 from miroir_cli.store.tasks import TaskStatus
 
 BLOCK: Final = 4096
-STATE: Final = 5
-"""Characters of a mark that may change: all but the type."""
 
-MARK: Final = STATE + 1
+STATUS: Final = "status"
+TYPE: Final = "type"
+SUBJECT: Final = ("subject", "subject-2", "subject-3", "subject-4")
+"""The columns of a subject's number, the lowest seven bits first."""
+
+MARKS: Final = (STATUS, TYPE, *SUBJECT)
 TIME: Final = len(str(LATEST))
 
 _LETTERS: Final = {status: status.value[0] for status in TaskStatus}
@@ -37,8 +41,7 @@ _HAVING: Final = {
 
 _NEVER: Final = "\0" * TIME
 _MOST_TYPES: Final = 127
-_SUBJECT: Final = STATE - 1
-_MOST_SUBJECTS: Final = 128**_SUBJECT - 1
+_MOST_SUBJECTS: Final = 128 ** len(SUBJECT) - 1
 
 
 def place(uid: int) -> tuple[int, int]:
@@ -55,29 +58,17 @@ def status_of(letter: str) -> TaskStatus:
     return _STATUSES[letter.lower()]
 
 
-def state_mark(status: TaskStatus, *, begun: bool, subject: int) -> str:
-    """How a task is marked, but for its type. `subject`: its number."""
-    assert 0 <= subject <= _MOST_SUBJECTS
-    return status_mark(status, begun=begun) + "".join(
-        chr(subject >> 7 * place & 127) for place in reversed(range(_SUBJECT))
-    )
-
-
-def type_mark(type: int) -> str:
-    """The rest of the mark. `type`: its number."""
-    assert 0 < type <= _MOST_TYPES
-    return chr(type)
+def marks_of(status: TaskStatus, *, begun: bool, subject: int, type: int | None = None) -> dict[str, str]:
+    """How a task is marked in each column. `subject`, `type`: their numbers; None: that is not looked at."""
+    assert 0 <= subject <= _MOST_SUBJECTS and (type is None or 0 < type <= _MOST_TYPES)
+    found = {STATUS: status_mark(status, begun=begun)}
+    found |= {column: chr(subject >> 7 * place & 127) for place, column in enumerate(SUBJECT)}
+    return found if type is None else found | {TYPE: chr(type)}
 
 
 def time(moment: int | None) -> str:
     """A time as thirteen characters, in the order of the times."""
     return _NEVER if moment is None else f"{kept(moment):0{TIME}}"
-
-
-def times_in(text: str, column: str) -> list[int]:
-    """All times of a column in the times of a block."""
-    found = (text[at : at + TIME] for at in range(TIMES.index(column) * TIME, len(text), TIME * len(TIMES)))
-    return [int(each) for each in found if each and each != _NEVER[: len(each)]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +92,12 @@ class Wanted:
     def limits(self) -> list[Limit]:
         """Those of the times."""
         return limits_of(self.before, self.after)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The columns of marks that tell them."""
+        by_type = self.types is not None or self.without is not None
+        return (STATUS, *([TYPE] if by_type else ()), *(SUBJECT if self.subjects is not None else ()))
 
     @property
     def is_counted(self) -> bool:
@@ -166,35 +163,39 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The marks of some blocks, put together. If tasks are asked for by time, also what is known of their times:
-    `spans`, and the times themselves by block where those do not decide. Without `spans` nothing is decided by them."""
+    """Columns of marks of some blocks, put together; one that is empty in all of them has no bytes. If tasks are asked
+    for by time, also what is known of their times: `spans`, and the times themselves, by column and block, where those
+    do not decide. Without `spans` nothing is decided by them."""
 
     blocks: Sequence[int]
-    marks: bytes
-    times: Mapping[int, str | None] = field(default_factory=dict)
+    marks: Mapping[str, bytes]
+    times: Mapping[tuple[str, int], str | None] = field(default_factory=dict)
     spans: Spans | None = None
 
     @classmethod
     def of(
         cls,
         blocks: Sequence[int],
-        marks: Sequence[str | None],
-        times: Mapping[int, str | None] | None = None,
+        marks: Mapping[str, Sequence[str | None]],
+        times: Mapping[tuple[str, int], str | None] | None = None,
         spans: Spans | None = None,
     ) -> Self:
         """As they are kept: None for a block that is not there any more, and cut off behind the newest task."""
-        whole = b"".join((each or "").encode().ljust(BLOCK * MARK, b"\0") for each in marks)
+        whole = {
+            column: b"".join((each or "").encode().ljust(BLOCK, b"\0") for each in texts) if any(texts) else b""
+            for column, texts in marks.items()
+        }
         return cls(blocks, whole, times or {}, spans)
 
     def find(self, wanted: Wanted) -> Found:
-        """The tasks that are wanted. The times must be there if they are asked for by time."""
-        found = _one_of(self.marks[0::MARK], map(ord, letters_of(wanted)))
+        """The tasks that are wanted. What they are asked for by must be there: `Wanted.marks`, and times."""
+        found = _one_of(self.marks[STATUS], map(ord, letters_of(wanted)))
         if wanted.types is not None:
-            found &= _one_of(self.marks[STATE::MARK], wanted.types)
+            found &= _one_of(self.marks[TYPE], wanted.types)
         if wanted.without is not None:
-            found &= ~_one_of(self.marks[STATE::MARK], [wanted.without])
+            found &= ~_one_of(self.marks[TYPE], [wanted.without])
         if wanted.subjects is not None:
-            found &= _subjects(self.marks, wanted.subjects)
+            found &= self._of_subjects(wanted.subjects)
         if wanted.uids is not None:
             found &= _uids(self.blocks, wanted.uids)
         places = found.to_bytes(len(self.blocks) * BLOCK, "big")
@@ -202,8 +203,24 @@ class Columns:
 
     def without(self, found: Found, type: int) -> Found:
         """What was found here, but for tasks of a type."""
-        others = int.from_bytes(found.places, "big") & ~_one_of(self.marks[STATE::MARK], [type])
+        others = int.from_bytes(found.places, "big") & ~_one_of(self.marks[TYPE], [type])
         return Found(found.blocks, others.to_bytes(len(found.places), "big"))
+
+    def _of_subjects(self, subjects: Collection[int]) -> int:
+        """Numbers that differ only in their lowest bits are looked for at once."""
+        found = 0
+        for start, alike in groupby(sorted(subjects), lambda subject: subject >> 7):
+            here = self._having_bits(SUBJECT[0], [subject & 127 for subject in alike])
+            for number, column in enumerate(SUBJECT[1:]):
+                bits = start >> 7 * number & 127
+                if bits or self.marks[column]:
+                    here &= self._having_bits(column, [bits])
+            found |= here
+        return found
+
+    def _having_bits(self, column: str, values: Sequence[int]) -> int:
+        marks = self.marks[column]
+        return _one_of(marks or bytes(len(self.blocks) * BLOCK), values) if marks or 0 in values else 0
 
     def _in_time(self, places: bytes, limits: Sequence[Limit]) -> bytes:
         """Those of the places whose times are within the limits."""
@@ -219,16 +236,15 @@ class Columns:
 
     def _having(self, number: int, column: str, held: bool) -> int:
         """The places of a block that have any time in a column, if that is `held` to be within; otherwise none."""
-        start = number * BLOCK * MARK
-        return _one_of(self.marks[start : start + BLOCK * MARK : MARK], map(ord, _HAVING[column])) if held else 0
+        here = self.marks[STATUS][number * BLOCK : (number + 1) * BLOCK]
+        return _one_of(here, map(ord, _HAVING[column])) if held else 0
 
     def _within(self, number: int, limit: Limit) -> int:
-        text, size = self.times[self.blocks[number]] or "", TIME * len(TIMES)
-        low, high = f"{limit.first:0{TIME}}", f"{limit.last:0{TIME}}"
-        whole, begin = text.ljust(BLOCK * size, "\0"), TIMES.index(limit.column) * TIME
         if limit.first > limit.last:
             return 0
-        return int.from_bytes(bytes([low <= whole[at : at + TIME] <= high for at in range(begin, len(whole), size)]))
+        text = (self.times[limit.column, self.blocks[number]] or "").ljust(BLOCK * TIME, "\0")
+        low, high = f"{limit.first:0{TIME}}", f"{limit.last:0{TIME}}"
+        return int.from_bytes(bytes([low <= text[at : at + TIME] <= high for at in range(0, len(text), TIME)]))
 
 
 def letters_of(wanted: Wanted) -> list[str]:
@@ -245,17 +261,6 @@ def _one_of(column: bytes, values: Iterable[int]) -> int:
     for value in values:
         table[value] = 1
     return int.from_bytes(column.translate(table), "big")
-
-
-def _subjects(whole: bytes, subjects: Collection[int]) -> int:
-    """Numbers that differ only in their last character are looked for at once."""
-    found = 0
-    for start, alike in groupby(sorted(subjects), lambda subject: subject >> 7):
-        here = _one_of(whole[_SUBJECT::MARK], (subject & 127 for subject in alike))
-        for number in range(1, _SUBJECT):
-            here &= _one_of(whole[_SUBJECT - number :: MARK], [start >> 7 * (number - 1) & 127])
-        found |= here
-    return found
 
 
 def _uids(blocks: Sequence[int], uids: Iterable[int]) -> int:

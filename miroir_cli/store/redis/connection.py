@@ -16,7 +16,7 @@ from redis.retry import Retry as BlockingRetry
 from miroir_cli.errors import ConfigurationError, MiroirError, StateTooNew
 from miroir_cli.store.redis.access import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Access
 from miroir_cli.store.redis.keys import key, listing
-from miroir_cli.store.redis.task_changes import bound_times
+from miroir_cli.store.redis.older_tasks import part_columns
 from miroir_cli.store.standing import KeptAside, ServerStanding, standing_of
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ async def _m001(transaction: Transaction) -> None:
 
 
 async def _m002(transaction: Transaction) -> None:
-    """Between which moments the times of tasks lie is kept for each block of them."""
-    await bound_times(transaction)
+    """What tasks are asked for by is kept column by column, and between which moments their times lie."""
+    await part_columns(transaction)
 
 
 MIGRATIONS: Final[tuple[Callable[[Transaction], Awaitable[None]], ...]] = (_m001, _m002)

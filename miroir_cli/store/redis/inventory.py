@@ -32,9 +32,9 @@ from miroir_cli.store.redis.runs import RUNS, UNFINISHED, switching_key
 from miroir_cli.store.redis.services import CURSORS, PAGES, POLICIES, TENANTS, cursor_names
 from miroir_cli.store.redis.sessions import SESSIONS
 from miroir_cli.store.redis.slots import SLOTS
-from miroir_cli.store.redis.spans import FIRST, LAST
+from miroir_cli.store.redis.spans import SPANS
 from miroir_cli.store.redis.subjects import SUBJECTS, names_key, subject_of, touched_key
-from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES, intents_key
+from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES, block_keys, intents_key
 from miroir_cli.store.redis.task_record import CANCELED, SWAPS, UNTOLD, WORK, WRITES, record_of
 from miroir_cli.store.redis.transaction import COUNTERS
 from miroir_cli.store.redis.webhooks import WEBHOOKS
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 NAMED: Final = (
     CLUSTER, COUNTERS, MEMBERS, listing("members"), INDEXES, STORED_NAMES, DELETED, RUNS, UNFINISHED, IMPORTS, RUNNING,
     COMMANDS, STARTED, API_KEYS, ALIASES, JOBS, QUEUED, CLAIMED, CANARIES, CURSORS, TENANTS, POLICIES, PAGES, WATCHES,
-    WEBHOOKS, BLOCKS, FIRST, LAST, TYPES, TYPE_COUNTS, STATUSES, SUBJECTS, WORK, WRITES, SWAPS, UNTOLD, CANCELED,
+    WEBHOOKS, BLOCKS, *SPANS, TYPES, TYPE_COUNTS, STATUSES, SUBJECTS, WORK, WRITES, SWAPS, UNTOLD, CANCELED,
     SLOTS,
 )  # fmt: skip
 """Those that every state has, or may have."""
@@ -127,7 +127,7 @@ async def _of_cursors(tx: Transaction) -> Iterable[str]:
 
 async def _of_tasks(tx: Transaction) -> Iterable[str]:
     blocks = [int(block) for block in await tx.names(BLOCKS)]
-    found = [key(kind, block) for kind in ("task_marks", "task_times") for block in blocks]
+    found = [each for block in blocks for each in block_keys(block)]
     for block in blocks:
         for start in range(block * BLOCK, (block + 1) * BLOCK, AT_ONCE):
             keys = [key("tasks", uid) for uid in range(start, min(start + AT_ONCE, (block + 1) * BLOCK))]

@@ -9,11 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.store.redis.columns import BLOCK, Columns, Wanted, place
-from miroir_cli.store.redis.keys import key
-from miroir_cli.store.redis.spans import FIRST, LAST, members
+from miroir_cli.store.redis.columns import BLOCK, STATUS, Columns, Wanted, place
+from miroir_cli.store.redis.spans import SPANS
 from miroir_cli.store.redis.subjects import forget_subjects, unused_subjects
-from miroir_cli.store.redis.task_changes import BLOCKS, leave_writes
+from miroir_cli.store.redis.task_changes import BLOCKS, block_keys, leave_writes, marks_key, times_key
 from miroir_cli.store.redis.task_record import UNTOLD, WRITES
 from miroir_cli.store.redis.tasks import delete_tasks
 from miroir_cli.store.redis.transaction import COUNTERS
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from miroir_cli.store.redis.transaction import Transaction
 
 AT_ONCE: Final = 500
+ENDED: Final = "finished_at"
 
 _FINAL: Final = tuple(status.value for status in TaskStatus if status.final)
 
@@ -46,9 +46,9 @@ async def prune_tasks(access: Access, *, before: int, keep: int) -> int:
 async def _all_marks(tx: Transaction) -> Columns:
     (blocks,) = await tx.ask([("ZRANGE", BLOCKS, 0, -1)], watch=False)
     if not blocks:
-        return Columns.of([], [])
-    (marks,) = await tx.ask([("MGET", *(key("task_marks", block) for block in blocks))], watch=False)
-    return Columns.of([int(block) for block in blocks], marks)
+        return Columns.of([], {STATUS: []})
+    (marks,) = await tx.ask([("MGET", *(marks_key(block, STATUS) for block in blocks))], watch=False)
+    return Columns.of([int(block) for block in blocks], {STATUS: marks})
 
 
 async def _prunable(tx: Transaction, *, block: int, before: int, beyond: int) -> Sequence[int]:
@@ -56,14 +56,14 @@ async def _prunable(tx: Transaction, *, block: int, before: int, beyond: int) ->
     first = block * BLOCK
     marks, times, untold = await tx.ask(
         [
-            ("GET", key("task_marks", block)),
-            ("GET", key("task_times", block)),
+            ("GET", marks_key(block, STATUS)),
+            ("GET", times_key(block, ENDED)),
             ("ZRANGEBYSCORE", UNTOLD, first, first + BLOCK - 1),
         ],
         watch=False,
     )
-    columns = Columns.of([block], [marks], {block: times})
-    old = columns.find(Wanted(statuses=_FINAL, before={"finished_at": before})).uids()
+    columns = Columns.of([block], {STATUS: [marks]}, {(ENDED, block): times})
+    old = columns.find(Wanted(statuses=_FINAL, before={ENDED: before})).uids()
     over = [uid for uid in columns.find(Wanted(statuses=_FINAL)).uids() if uid < beyond]
     return sorted({*old, *over} - set(map(int, untold)))
 
@@ -84,15 +84,14 @@ async def _free_blocks(tx: Transaction) -> None:
     old = [block for block in blocks if int(block) < current]
     if not old:
         return
-    (marks,) = await tx.ask([("MGET", *(key("task_marks", block) for block in old))], watch=False)
+    (marks,) = await tx.ask([("MGET", *(marks_key(block, STATUS) for block in old))], watch=False)
     for block, text in zip(old, marks, strict=True):
         if not (text or "").strip("\0"):
-            tx.put(key("task_marks", block), None)
-            tx.put(key("task_times", block), None)
+            for key in block_keys(block):
+                tx.put(key, None)
             tx.discard(BLOCKS, block)
-            for name in members(int(block)):
-                tx.discard(FIRST, name)
-                tx.discard(LAST, name)
+            for span in SPANS:
+                tx.discard(span, block)
 
 
 async def _leave_writes(tx: Transaction) -> None:

@@ -1,8 +1,8 @@
 """Writing one task, and everything by which it is found.
 
 - `miroir:tasks:<uid>`: a `Record`. Their listing names the blocks in which they are marked.
-- `miroir:task_marks:<block>`, `miroir:task_times:<block>`: what they are asked for by (`columns.py`), and between which
-  moments their times lie (`spans.py`).
+- `miroir:task_marks:<block>:<column>`, `miroir:task_times:<block>:<column>`: what they are asked for by (`columns.py`),
+  and between which moments their times lie (`spans.py`).
 - `miroir:task_types`: type -> number. `miroir:task_type_counts`: type -> how many tasks have it.
 - `miroir:task_statuses`: status, as it is marked -> how many tasks have it.
 - `miroir:task_intents:<subject>:<n // 64>`: n -> the uid of the task that stands for the intent.
@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from miroir_cli.store.redis.columns import BLOCK, MARK, TIME, place, state_mark, status_mark, time, times_in, type_mark
+from miroir_cli.store.redis.columns import BLOCK, MARKS, STATUS, SUBJECT, TIME, TYPE, marks_of, place, status_mark, time
 from miroir_cli.store.redis.keys import key, listing
-from miroir_cli.store.redis.spans import FIRST, LAST, TIMES, kept, member
+from miroir_cli.store.redis.spans import TIMES, first_key, kept, last_key
 from miroir_cli.store.redis.subjects import subjects_numbered, touched_key
 from miroir_cli.store.redis.task_record import WRITES, Record, lists_of, record_of
 
@@ -32,6 +32,19 @@ STATUSES: Final = key("task_statuses")
 
 INTENTS_TOGETHER: Final = 64
 """Numbers of intents that are kept in one hash: few enough for Redis to keep it small."""
+
+
+def marks_key(block: int | str, column: str) -> str:
+    return key("task_marks", block, column)
+
+
+def times_key(block: int | str, column: str) -> str:
+    return key("task_times", block, column)
+
+
+def block_keys(block: int | str) -> list[str]:
+    """Every key of a block; some of them may not be there."""
+    return [*(marks_key(block, column) for column in MARKS), *(times_key(block, column) for column in TIMES)]
 
 
 def intents_key(subject: int, n: int) -> str:
@@ -67,20 +80,11 @@ def forget_task(tx: Transaction, uid: int, record: Record, subjects: Mapping[int
     """There is no such task any more. Its uid is never given again."""
     tx.put(key("tasks", uid), None)
     block, number = place(uid)
-    tx.also("SETRANGE", key("task_marks", block), number * MARK, "\0" * MARK)
+    tx.also("SETRANGE", marks_key(block, STATUS), number, "\0")
     if record.n is not None:
         tx.also("HDEL", intents_key(record.subject, record.n), record.n)
     _count(tx, record, None)
     _list(tx, uid, record, None, subjects)
-
-
-async def bound_times(tx: Transaction) -> None:
-    """Note between which moments the times of all tasks lie, where that was not done as they were written."""
-    for block in map(int, await tx.names(BLOCKS)):
-        (text,) = await tx.texts([key("task_times", block)])
-        for column in TIMES:
-            for moment in times_in(text or "", column):
-                tx.bound(first=FIRST, last=LAST, name=member(column, block), score=moment)
 
 
 async def leave_writes(tx: Transaction, subjects: Iterable[int], *, leaving: int) -> None:
@@ -100,39 +104,40 @@ async def _begin_marks(tx: Transaction, uid: int, record: Record) -> None:
     types = await tx.hash(TYPES)
     type = int(types.setdefault(record.type, str(len(types) + 1)))
     block, number = place(uid)
-    marks, times = key("task_marks", block), key("task_times", block)
     tx.add(BLOCKS, str(block), block)
     if number == 0:  # at once as long as it will ever be: Redis doubles strings that grow
-        tx.also("SETRANGE", marks, BLOCK * MARK - 1, "\0")
-        tx.also("SETRANGE", times, BLOCK * TIME * len(TIMES) - 1, "\0")
-    tx.also("SETRANGE", marks, number * MARK, _state(record) + type_mark(type))
-    tx.also("SETRANGE", times, number * TIME * len(TIMES), time(record.enqueued_at) + _since(record))
-    _bound(tx, block, record)
+        for column in (STATUS, TYPE, SUBJECT[0]):
+            tx.also("SETRANGE", marks_key(block, column), BLOCK - 1, "\0")
+        for column in TIMES:
+            tx.also("SETRANGE", times_key(block, column), BLOCK * TIME - 1, "\0")
+    _set_marks(tx, uid, {}, _marks(record, type=type))
+    _set_times(tx, uid, None, record)
 
 
 def _change_marks(tx: Transaction, uid: int, before: Record, after: Record) -> None:
+    _set_marks(tx, uid, _marks(before), _marks(after))
+    _set_times(tx, uid, before, after)
+
+
+def _marks(record: Record, *, type: int | None = None) -> dict[str, str]:
+    return marks_of(record.status, begun=record.started_at is not None, subject=record.subject, type=type)
+
+
+def _set_marks(tx: Transaction, uid: int, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     block, number = place(uid)
-    if _state(before) != _state(after):
-        tx.also("SETRANGE", key("task_marks", block), number * MARK, _state(after))
-    if _since(before) != _since(after):
-        tx.also("SETRANGE", key("task_times", block), number * TIME * len(TIMES) + TIME, _since(after))
-        _bound(tx, block, after)
+    for column, mark in after.items():
+        if mark != before.get(column, "\0"):
+            tx.also("SETRANGE", marks_key(block, column), number, mark)
 
 
-def _bound(tx: Transaction, block: int, record: Record) -> None:
+def _set_times(tx: Transaction, uid: int, before: Record | None, after: Record) -> None:
+    block, number = place(uid)
     for column in TIMES:
-        moment = getattr(record, column)
-        if moment is not None:
-            tx.bound(first=FIRST, last=LAST, name=member(column, block), score=kept(moment))
-
-
-def _state(record: Record) -> str:
-    return state_mark(record.status, begun=record.started_at is not None, subject=record.subject)
-
-
-def _since(record: Record) -> str:
-    """The times that change."""
-    return time(record.started_at) + time(record.finished_at)
+        moment = getattr(after, column)
+        if moment != (None if before is None else getattr(before, column)):
+            tx.also("SETRANGE", times_key(block, column), number * TIME, time(moment))
+            if moment is not None:
+                tx.bound(first=first_key(column), last=last_key(column), name=str(block), score=kept(moment))
 
 
 def _count(tx: Transaction, before: Record | None, after: Record | None) -> None:

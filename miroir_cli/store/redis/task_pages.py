@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from miroir_cli.store.redis.columns import Columns, Wanted, letters_of, place
-from miroir_cli.store.redis.keys import key
-from miroir_cli.store.redis.spans import QUESTIONS, possible, spans_of, undecided
+from miroir_cli.store.redis.spans import limits_of, possible, questions, spans_of, undecided
 from miroir_cli.store.redis.subjects import names_key, subjects_in, touched_key
-from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES
+from miroir_cli.store.redis.task_changes import BLOCKS, STATUSES, TYPE_COUNTS, TYPES, marks_key, times_key
 from miroir_cli.store.redis.task_queries import look_at, tasks_of, texts_of, touching
 from miroir_cli.store.redis.task_record import CANCELED, is_wanted
 from miroir_cli.store.redis.transaction import Conflict, members_in
@@ -51,7 +50,7 @@ async def read_tasks(tx: Transaction, query: TaskQuery) -> tuple[tuple[Task, ...
     if choice.wanted.uids is not None and len(choice.wanted.uids) <= FEW:
         return await _few(tx, choice, query)
     if choice.total is None or query.limit is None:
-        columns = await _columns(tx, choice.blocks, choice.wanted)
+        columns = await _columns(tx, choice.blocks, choice.shown)
         found = columns.find(choice.wanted)
         total = found.count
         shown = found if choice.shown.without is None else columns.without(found, choice.shown.without)
@@ -67,7 +66,7 @@ async def read_tasks(tx: Transaction, query: TaskQuery) -> tuple[tuple[Task, ...
 
 async def read_task_uids(tx: Transaction, query: TaskQuery) -> tuple[int, ...]:
     choice = await _choose(tx, query)
-    columns = await _columns(tx, choice.blocks, choice.wanted)
+    columns = await _columns(tx, choice.blocks, choice.shown)
     return tuple(columns.find(choice.shown).uids())
 
 
@@ -97,7 +96,7 @@ async def _first(tx: Transaction, choice: Choice, query: TaskQuery, *, limit: in
     page: list[int] = []
     size = FIRST
     while blocks and len(page) < limit:
-        columns = await _columns(tx, sorted(blocks[:size]), choice.wanted)
+        columns = await _columns(tx, sorted(blocks[:size]), choice.shown)
         found = columns.find(choice.shown)
         page += found.page(limit=limit - len(page), begin=query.from_, reverse=query.reverse)
         blocks, size = blocks[size:], 2 * size
@@ -106,7 +105,7 @@ async def _first(tx: Transaction, choice: Choice, query: TaskQuery, *, limit: in
 
 async def _choose(tx: Transaction, query: TaskQuery) -> Choice:
     cancelers, indexes = query.canceled_by or (), query.index_uids or ()
-    by_time = bool(query.before or query.after)
+    limits = limits_of(query.before, query.after)
     blocks, types, statuses, type_counts, *more = await tx.ask(
         [
             ("ZRANGE", BLOCKS, 0, -1),
@@ -115,13 +114,14 @@ async def _choose(tx: Transaction, query: TaskQuery) -> Choice:
             ("HGETALL", TYPE_COUNTS),
             *(("ZRANGEBYSCORE", CANCELED, by, by) for by in cancelers),
             *(("HGETALL", names_key(name)) for name in indexes),
-            *(QUESTIONS if by_time else ()),
+            *questions(limits),
         ],
         watch=False,
     )
     numbers = {name: int(number) for name, number in answered(types).items()}
     canceled = {int(uid) for uids in more[: len(cancelers)] for uid in uids}
-    named = [subjects_in(answered(fields)) for fields in more[len(cancelers) : len(cancelers) + len(indexes)]]
+    about_names, about_times = more[len(cancelers) :][: len(indexes)], more[len(cancelers) + len(indexes) :]
+    named = [subjects_in(answered(fields)) for fields in about_names]
     wanted = Wanted(
         uids=_both(query.uids, None if query.canceled_by is None else canceled),
         statuses=query.statuses,
@@ -134,7 +134,7 @@ async def _choose(tx: Transaction, query: TaskQuery) -> Choice:
     within = {place(uid)[0] for uid in wanted.uids} if wanted.uids is not None else None
     there = sorted(block for block in map(int, blocks) if within is None or block in within)
     return Choice(
-        blocks=possible(there, wanted.limits, spans_of(*map(members_in, more[-2:]))) if by_time else there,
+        blocks=possible(there, limits, spans_of(limits, [members_in(each) for each in about_times])),
         wanted=wanted,
         shown=wanted if query.index_uids is None else replace(wanted, without=numbers.get(SWAP)),
         total=await _count(tx, query, wanted, answered(statuses), answered(type_counts)),
@@ -156,16 +156,17 @@ async def _count(
 
 
 async def _columns(tx: Transaction, blocks: Sequence[int], wanted: Wanted) -> Columns:
-    if not blocks:
-        return Columns.of([], [])
-    marking: Command = ("MGET", *(key("task_marks", block) for block in blocks))
-    if not wanted.by_time:
-        (marks,) = await tx.ask([marking], watch=False)
+    """The columns by which the tasks wanted are found."""
+    size = len(blocks)
+    keys = [marks_key(block, column) for column in wanted.marks for block in blocks]
+    marking: list[Command] = [("MGET", *keys)] if keys else []
+    texts, *found = await tx.ask([*marking, *questions(wanted.limits)], watch=False) if keys else [[]]
+    marks = {column: texts[at * size : (at + 1) * size] for at, column in enumerate(wanted.marks)}
+    if not found:
         return Columns.of(blocks, marks)
-    marks, *found = await tx.ask([marking, *QUESTIONS], watch=False)
-    spans = spans_of(*map(members_in, found))
+    spans = spans_of(wanted.limits, [members_in(each) for each in found])
     unsure = undecided(blocks, wanted.limits, spans)
-    times = await texts_of(tx, [key("task_times", block) for block in unsure])
+    times = await texts_of(tx, [times_key(block, column) for column, block in unsure])
     return Columns.of(blocks, marks, dict(zip(unsure, times, strict=True)), spans)
 
 

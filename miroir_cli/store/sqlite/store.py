@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from miroir_cli.errors import StateUnavailable
-from miroir_cli.store.journal import RunKind
 from miroir_cli.store.sessions import LOOK_EVERY
 from miroir_cli.store.sqlite import (
     active,
     aliases,
     api_keys,
     cluster,
-    commands,
     imports,
     intents,
     names,
     rebuild,
-    runs,
     sessions,
 )
 from miroir_cli.store.sqlite.admin_sessions import AdminSessionRows
@@ -40,6 +37,7 @@ from miroir_cli.store.sqlite.database import (
 )
 from miroir_cli.store.sqlite.jobs import JobRows
 from miroir_cli.store.sqlite.move_rows import MoveRows
+from miroir_cli.store.sqlite.run_rows import RunRows
 from miroir_cli.store.sqlite.services import CursorRows, RolloverRows, SearchUiRows, TenantRows
 from miroir_cli.store.sqlite.task_rows import TaskRows
 
@@ -59,15 +57,7 @@ if TYPE_CHECKING:
         WriteKind,
     )
     from miroir_cli.store.journal import (
-        CommandRecord,
-        JournalQuery,
-        Process,
-        RunId,
         RunRecord,
-        RunState,
-        StepEvent,
-        StepRecord,
-        Wanted,
     )
     from miroir_cli.store.records import (
         ApiKey,
@@ -94,6 +84,7 @@ if TYPE_CHECKING:
 class SqliteStore(
     AliasRows,
     MoveRows,
+    RunRows,
     TaskRows,
     JobRows,
     CanaryRows,
@@ -340,63 +331,6 @@ class SqliteStore(
     async def session_waits_for(self, session: str, uid: str) -> int | None:
         with translated(self.path):
             return sessions.read_unsettled(self._reader, session, uid)
-
-    # -- runs
-
-    async def begin_run(self, run: RunRecord, steps: Sequence[StepRecord]) -> RunRecord:
-        return await self._write(lambda db: runs.begin_run(db, run, steps))
-
-    async def adopt_run(self, id: RunId, *, process: Process, command: str) -> RunRecord:
-        return await self._write(lambda db: runs.adopt_run(db, id, process=process, command=command))
-
-    async def run(self, id: RunId) -> RunRecord | None:
-        return self._read(lambda db: runs.read_run(db, id))
-
-    async def runs(self, *, limit: int = 20) -> tuple[RunRecord, ...]:
-        return self._read(lambda db: runs.read_runs(db, limit=limit))
-
-    async def unfinished_run(self, kind: RunKind = RunKind.REBALANCE) -> RunRecord | None:
-        return self._read(lambda db: runs.read_unfinished(db, kind=kind))
-
-    async def control_run(
-        self,
-        id: RunId,
-        *,
-        command: str,
-        wanted: Wanted | None = None,
-        rate: int | None = None,
-        parallel: int | None = None,
-    ) -> None:
-        await self._write(
-            lambda db: runs.control_run(db, id, wanted=wanted, rate=rate, parallel=parallel, command=command)
-        )
-
-    async def save_run(self, id: RunId, *, state: RunState, summary: Json | None = None) -> None:
-        await self._write(lambda db: runs.save_run(db, id, state=state, summary=summary))
-
-    async def steps(self, id: RunId) -> tuple[StepRecord, ...]:
-        return self._read(lambda db: runs.read_steps(db, id))
-
-    async def save_step(self, id: RunId, step: StepRecord, *, detail: str = "") -> None:
-        await self._write(lambda db: runs.save_step(db, id, step, detail=detail))
-
-    async def switching(self, uid: str) -> tuple[Process, ...]:
-        """The processes whose runs are about to switch a shard of the index."""
-        return self._read(lambda db: runs.read_switching(db, uid))
-
-    async def events(self, id: RunId) -> tuple[StepEvent, ...]:
-        return self._read(lambda db: runs.read_events(db, id))
-
-    # -- commands
-
-    async def save_command(self, record: CommandRecord, *, durable: bool) -> None:
-        await self._write(lambda db: commands.save_command(db, record), durable=durable)
-
-    async def commands(self, query: JournalQuery) -> tuple[CommandRecord, ...]:
-        return self._read(lambda db: commands.read_commands(db, query))
-
-    async def command(self, id: int) -> CommandRecord | None:
-        return self._read(lambda db: commands.read_command(db, id))
 
     # -- settings of the nodes
 
