@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,7 @@ from miroir_cli.errors import ApiError, AuthenticationFailed
 from miroir_cli.fencing.keys import NO_RIGHT
 from miroir_cli.indexes.status import status
 from miroir_cli.model import NodeName, ReplicaState
+from miroir_cli.node.answers import Refused
 from miroir_cli.proxy.keyring import Keyring
 from miroir_cli.store.slots import KEY_PREFIX
 from tests.backends import state_at
@@ -124,6 +126,20 @@ async def test_a_configured_key_that_is_refused_is_told_and_marks_nothing(tmp_pa
 async def state_findings(world: World) -> dict[str, str]:
     report = examine(await gather(world.topology, patience=HURRIED))
     return {each.check: each.message for each in report.findings if each.check in ("state.unfenced", "key.apart")}
+
+
+async def test_nobody_waits_longer_for_a_key_than_for_the_answer(tmp_path: Path) -> None:
+    """A mover that holds up writers has little time: a node that hangs over its key must not have more."""
+    with guarded_world(tmp_path) as world:
+        async with world.cluster(patience=replace(HURRIED, answer=60.0)) as cluster:
+            index = await create(cluster)
+            (slot,) = await slots_of(cluster)
+            assert cluster.fencing is not None
+            cluster.fencing.drop(slot)
+            world.engine(2).faults.add(Kind.DELAY, method="POST", path="^/keys", seconds=60.0)
+            answer = await cluster.fleet[N2].write("DELETE", f"indexes/{index.uid}/documents", timeout=0.3)
+            assert isinstance(answer, Refused)
+            assert answer.error.message == "node `n2` made no key in time"
 
 
 async def test_nodes_without_a_master_key_are_written_to_and_named(tmp_path: Path) -> None:
