@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -46,11 +47,19 @@ class Carrier(Protocol):
         ...
 
 
-async def carry(carrier: Carrier, client: NodeClient, send: Callable[[Carried | None], Awaitable[Answer]]) -> Answer:
-    """Send a request under the key that it should carry, and again when the node certainly refused it for its key."""
+async def carry(
+    carrier: Carrier, client: NodeClient, send: Callable[[Carried | None], Awaitable[Answer]], *, timeout: float
+) -> Answer:
+    """Send a request under the key that it should carry, and again when the node certainly refused it for its key.
+
+    Nobody waits longer for the key than for the answer: `timeout` seconds.
+    """
     for turn in range(1, MOST_SENT + 1):
         try:
-            carried = await carrier.key_for(client)
+            async with asyncio.timeout(timeout):
+                carried = await carrier.key_for(client)
+        except TimeoutError:
+            return _not_sent(NodeUnavailable(f"node `{client.name}` made no key in time", node=client.name, sent=False))
         except MiroirError as error:
             return _not_sent(error)
         if carried is None:

@@ -170,7 +170,7 @@ class NodeClient:
 
         if as_admin or self.carrier is None:
             return await send(None)
-        return await carry(self.carrier, self, send)
+        return await carry(self.carrier, self, send, timeout=timeout)
 
     async def _send_once(
         self,

@@ -25,7 +25,6 @@ from miroir_cli.replication.settle import settle
 from tests.backends import state_at
 from tests.faults.moving import HASTY, run
 from tests.faults.world import (
-    HURRIED,
     N1,
     N2,
     UID,
@@ -39,12 +38,10 @@ from tests.faults.world import (
     stale,
 )
 from tests.fencing.process import start
-from tests.fencing.world import KINDS, Kinds, guarded_world, slot_keys, slots_of, slow_wire
+from tests.fencing.world import CALM, KINDS, Kinds, guarded_world, slot_keys, slots_of, slow_wire
 from tests.store.redis_server import RedisServer
 
-CALM = replace(HURRIED, write=20.0, answer=10.0, silence=20.0, lag=60.0)
-
-HURRIED_MOVER = replace(HURRIED, write=3.0)
+IMPATIENT = replace(CALM, write=3.0)
 
 
 @pytest.fixture(autouse=True)
@@ -153,13 +150,13 @@ async def test_h14_a_page_of_an_overtaken_mover_is_refused_by_the_node(
 @pytest.mark.parametrize("kind", KINDS)
 async def test_h29_a_deletion_without_an_answer_is_repeated_under_a_new_slot(tmp_path: Path, kind: Kinds) -> None:
     with kind(tmp_path, nodes=3, shards=1) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index, each=4), 1), ledger)
             left, stays = (await cluster.reload(UID)).nodes()
         world.drain(int(left.removeprefix("n")))
         async with slow_wire(world, left) as wire:
-            async with world.cluster(patience=HURRIED_MOVER) as cluster:
+            async with world.cluster(patience=IMPATIENT) as cluster:
                 await put(cluster, index, {"k0": 2}, ledger)
                 (first,) = await slots_of(cluster)
                 wire.hold(f"DELETE /indexes/{UID}?")
@@ -169,7 +166,7 @@ async def test_h29_a_deletion_without_an_answer_is_repeated_under_a_new_slot(tmp
                 dirty, second = await slots_of(cluster)
                 assert (dirty.number, dirty.dirty, second.dirty) == (first.number, True, False)
             world.drain(int(stays.removeprefix("n")))
-            async with world.cluster() as cluster:
+            async with world.cluster(patience=CALM) as cluster:
                 await run(cluster)
                 assert left in (await cluster.reload(UID)).nodes()
                 wire.let_go.set()

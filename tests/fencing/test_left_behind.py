@@ -16,7 +16,7 @@ from miroir_cli.store.slots import KEY_PREFIX
 from tests.backends import state_at
 from tests.faults.moving import HASTY
 from tests.faults.world import HURRIED, N1, N2, UID, Ledger, check, create, eventually, keys_of_every_shard, put
-from tests.fencing.world import KINDS, MASTER, Kinds, guarded_world, slot_keys, slots_of
+from tests.fencing.world import CALM, KINDS, MASTER, Kinds, guarded_world, slot_keys, slots_of
 from tests.proxy.test_server import Process
 from tests.store.redis_server import RedisServer
 
@@ -38,9 +38,9 @@ async def leave_key(cluster: Cluster) -> None:
 
 async def test_a_repair_takes_it_away(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             await create(cluster)
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             await leave_key(cluster)
             await repair(cluster, options=HASTY)
             assert await slot_keys(cluster) == {N1: [], N2: []}
@@ -48,7 +48,7 @@ async def test_a_repair_takes_it_away(tmp_path: Path) -> None:
 
 async def test_a_proxy_takes_it_away(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             await create(cluster)
             await leave_key(cluster)
             serving = await asyncio.to_thread(Process, tmp_path)
@@ -64,9 +64,9 @@ async def test_a_proxy_takes_it_away(tmp_path: Path) -> None:
 
 async def test_a_proxy_has_its_keys_from_its_first_write_to_its_end(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             await create(cluster)
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             serving = await asyncio.to_thread(Process, tmp_path)
             try:
                 assert await slot_keys(cluster) == {N1: [], N2: []}
@@ -90,7 +90,7 @@ async def test_a_new_state_begins_with_none_and_counts_anew(
 ) -> None:
     with kind(tmp_path) as world:
         ledger = Ledger()
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index = await create(cluster)
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
             (old,) = await slots_of(cluster)
@@ -98,7 +98,7 @@ async def test_a_new_state_begins_with_none_and_counts_anew(
             redis_server.empty()
         async with open_site(world.topology, command="state recover", patience=HURRIED) as site:
             await recover_state(site)
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             assert await slot_keys(cluster) == {N1: [], N2: []}
             await put(cluster, (await cluster.map(UID)).index, dict.fromkeys(keys_of_every_shard(index), 2), ledger)
             await check(cluster, index, ledger)
@@ -114,11 +114,11 @@ async def test_a_key_for_nodes_that_need_none_is_no_harm(tmp_path: Path, kind: K
         (tmp_path / "key").write_text("a key that nobody asks for")
         (tmp_path / "key").chmod(0o600)
         world.path.write_text(world.path.read_text().replace('\nurl = "http:', '\nkey_file = "key"\nurl = "http:'))
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
             await check(cluster, index, ledger)
             assert cluster.fencing is not None
             assert cluster.fencing.unfenced == dict.fromkeys((N1, N2), "has no master key")
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             assert await slots_of(cluster) == ()

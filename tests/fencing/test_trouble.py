@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,12 +16,13 @@ from miroir_cli.errors import ApiError, AuthenticationFailed
 from miroir_cli.fencing.keys import NO_RIGHT
 from miroir_cli.indexes.status import status
 from miroir_cli.model import NodeName, ReplicaState
+from miroir_cli.node.answers import Refused
 from miroir_cli.proxy.keyring import Keyring
 from miroir_cli.store.slots import KEY_PREFIX
 from tests.backends import state_at
 from tests.faults.moving import HookedStore
 from tests.faults.world import HURRIED, N1, N2, UID, Ledger, World, check, create, keys_of_every_shard, put, stale
-from tests.fencing.world import KINDS, MASTER, Kinds, guarded_world, slot_keys, slots_of
+from tests.fencing.world import CALM, KINDS, MASTER, Kinds, guarded_world, slot_keys, slots_of
 from tests.store.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def redis(redis_server: RedisServer) -> Iterator[None]:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_key_that_was_deleted_by_hand_is_made_again(tmp_path: Path, kind: Kinds) -> None:
     with kind(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index, ledger = await create(cluster), Ledger()
             (slot,) = await slots_of(cluster)
             for client in cluster.fleet.clients.values():
@@ -50,7 +52,7 @@ async def test_a_key_that_was_deleted_by_hand_is_made_again(tmp_path: Path, kind
 
 async def test_a_process_whose_slot_was_shut_out_goes_on_under_another_one(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster, world.cluster() as other:
+        async with world.cluster(patience=CALM) as cluster, world.cluster(patience=CALM) as other:
             index, ledger = await create(cluster), Ledger()
             (first,) = await slots_of(cluster)
             assert other.fencing is not None
@@ -65,7 +67,7 @@ async def test_a_process_whose_slot_was_shut_out_goes_on_under_another_one(tmp_p
 async def test_a_request_that_is_refused_for_a_dirty_slot_is_sent_again_under_its_intent(tmp_path: Path) -> None:
     """The slot is shut out after the intent was recorded, and before the request reaches the node."""
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster, world.cluster() as other:
+        async with world.cluster(patience=CALM) as cluster, world.cluster(patience=CALM) as other:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, {"a": 0}, ledger)
             (first,) = await slots_of(cluster)
@@ -85,7 +87,7 @@ async def test_a_request_that_is_refused_for_a_dirty_slot_is_sent_again_under_it
 
 async def test_a_write_to_an_emptied_disk_is_refused_and_its_replicas_are_lost(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
             world.engine(2).wipe()
@@ -97,7 +99,7 @@ async def test_a_write_to_an_emptied_disk_is_refused_and_its_replicas_are_lost(t
 
 async def test_a_write_to_the_only_replica_on_an_emptied_disk_says_what_is_wrong(tmp_path: Path) -> None:
     with guarded_world(tmp_path, replicas=1) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index = await create(cluster)
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), Ledger())
             world.engine(2).wipe()
@@ -111,11 +113,11 @@ async def test_a_write_to_the_only_replica_on_an_emptied_disk_says_what_is_wrong
 
 async def test_a_configured_key_that_is_refused_is_told_and_marks_nothing(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index = await create(cluster)
             await put(cluster, index, {"a": 1}, Ledger())
         (tmp_path / "key").write_text("another-key-that-nobody-knows")
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             with pytest.raises(AuthenticationFailed):
                 await create(cluster, "films")
             assert stale(await cluster.reload(UID)) == set()
@@ -126,9 +128,23 @@ async def state_findings(world: World) -> dict[str, str]:
     return {each.check: each.message for each in report.findings if each.check in ("state.unfenced", "key.apart")}
 
 
+async def test_nobody_waits_longer_for_a_key_than_for_the_answer(tmp_path: Path) -> None:
+    """A mover that holds up writers has little time: a node that hangs over its key must not have more."""
+    with guarded_world(tmp_path) as world:
+        async with world.cluster(patience=replace(HURRIED, answer=60.0)) as cluster:
+            index = await create(cluster)
+            (slot,) = await slots_of(cluster)
+            assert cluster.fencing is not None
+            cluster.fencing.drop(slot)
+            world.engine(2).faults.add(Kind.DELAY, method="POST", path="^/keys", seconds=60.0)
+            answer = await cluster.fleet[N2].write("DELETE", f"indexes/{index.uid}/documents", timeout=0.3)
+            assert isinstance(answer, Refused)
+            assert answer.error.message == "node `n2` made no key in time"
+
+
 async def test_nodes_without_a_master_key_are_written_to_and_named(tmp_path: Path) -> None:
     with guarded_world(tmp_path, master_key=None) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
             assert stale(await check(cluster, index, ledger)) == set()
@@ -142,12 +158,12 @@ async def test_nodes_without_a_master_key_are_written_to_and_named(tmp_path: Pat
 
 async def test_a_key_that_may_not_manage_keys_is_used_as_it_is_and_its_nodes_are_named(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             actions = ["documents.*", "indexes.*", "settings.*", "tasks.*", "stats.*", "version", "search"]
             made = {"uid": "d0c6e5cf-2c5a-4b5c-9a3e-1f0b3c5d7e9f", "actions": actions, "indexes": ["*"]}
             found = await cluster.fleet.all(lambda client: client.manage("POST", "keys", {**made, "expiresAt": None}))
         (tmp_path / "key").write_text(found[N1]["key"])
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             index, ledger = await create(cluster), Ledger()
             await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 1), ledger)
             assert stale(await check(cluster, index, ledger)) == set()
@@ -156,7 +172,7 @@ async def test_a_key_that_may_not_manage_keys_is_used_as_it_is_and_its_nodes_are
             assert (await status(cluster))["unfenced"] == dict.fromkeys((N1, N2), NO_RIGHT)
         assert "does not let the key in the topology file make" in (await state_findings(world))["state.unfenced"]
         (tmp_path / "key").write_text(MASTER)
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             assert await slots_of(cluster) == ()
             told = await status(cluster)
             assert (told["unfenced"], told["warnings"]) == ({}, [])
@@ -164,7 +180,7 @@ async def test_a_key_that_may_not_manage_keys_is_used_as_it_is_and_its_nodes_are
 
 async def test_a_key_of_a_writer_is_no_difference_between_nodes(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             await create(cluster)
             (slot,) = await slots_of(cluster)
             await cluster.fleet[N2].manage("DELETE", f"keys/{slot.key}")
@@ -174,7 +190,7 @@ async def test_a_key_of_a_writer_is_no_difference_between_nodes(tmp_path: Path) 
 async def test_what_nobody_knows_of_any_more_is_taken_away(tmp_path: Path) -> None:
     """A slot's key whose record is gone, and the slot of a dead process on a node that was taken out."""
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             await create(cluster)
             (slot,) = await slots_of(cluster)
             assert cluster.fencing is not None
@@ -192,7 +208,7 @@ async def test_what_nobody_knows_of_any_more_is_taken_away(tmp_path: Path) -> No
 
 async def test_a_node_that_does_not_answer_is_not_fenced_and_keeps_the_slot_on_record(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster, world.cluster() as other:
+        async with world.cluster(patience=CALM) as cluster, world.cluster(patience=CALM) as other:
             await create(cluster)
             (slot,) = await slots_of(cluster)
             assert other.fencing is not None
@@ -208,7 +224,7 @@ async def test_a_node_that_does_not_answer_is_not_fenced_and_keeps_the_slot_on_r
 async def test_clients_do_not_see_the_keys_of_writers(tmp_path: Path) -> None:
     """The clients of a new proxy are given the keys that the nodes have: these are not among them."""
     with guarded_world(tmp_path) as world:
-        async with world.cluster() as cluster:
+        async with world.cluster(patience=CALM) as cluster:
             await create(cluster)
             (slot,) = await slots_of(cluster)
             keyring = Keyring(cluster)

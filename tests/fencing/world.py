@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from miroir_cli.store.redis.slots import read_slots
 from miroir_cli.store.redis.store import RedisStore
 from miroir_cli.store.slots import KEY_PREFIX, Slot
 from tests.faults.servers import LIVE, servers_of
-from tests.faults.world import World, world_of
+from tests.faults.world import HURRIED, World, world_of
 from tests.fencing.relay import Relay, relay_to
 
 MASTER = "a-master-key-for-tests"
+
+CALM = replace(HURRIED, write=20.0, answer=10.0, silence=20.0, lag=60.0)
+"""A node that is busy is no doubt: who is in doubt takes another slot."""
 
 QUICK = "lease_renewal = 0.5\nlease_expiry = 3.0\n"
 """Leases that run out while a test waits."""
