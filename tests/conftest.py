@@ -84,7 +84,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[None]:
     server.empty()
     with state_at(server.url):
         yield
-    assert not list(folder.rglob("state.db")), "the state of this test is in a file"
+    assert not list(folder.rglob(".miroir/state.db")), "the state of this test is in a file"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends import both_backends
 from tests.conftest import Miroir, clean_environment
 
 
@@ -29,6 +30,7 @@ def targets(miroir: Miroir) -> dict[str, list[str]]:
     return {alias["name"]: alias["targets"] for alias in miroir("alias", "list", "--json").json["aliases"]}
 
 
+@both_backends
 def test_an_alias_is_made_shown_flipped_and_deleted(two: Miroir) -> None:
     before = targets(two)
     tried = two("alias", "flip", "live", "films", "--dry-run")
