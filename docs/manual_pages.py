@@ -32,6 +32,7 @@ FILES: Final = (
 VARIABLES: Final = (
     ("NO_COLOR", "No colours when set to anything."),
     ("COLUMNS", "How wide to write, otherwise as wide as the terminal is."),
+    ("MIROIR_COMPLETION_LIMIT", "Seconds that the tab key waits for a Redis that has the state, otherwise 0.08."),
     ("XDG_CONFIG_HOME", "The folder to look in for miroir/miroir.toml instead of ~/.config."),
 )
 

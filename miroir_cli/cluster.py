@@ -238,7 +238,10 @@ class Cluster(Site):
         names = [str(index.uid) for index in await self.store.indexes()]
         names += [alias.name for alias in await self.store.aliases()]
         listing = "miroir index list" if names else f"miroir index create {uid} --primary-key FIELD"
-        return IndexNotFound(f"index `{uid}` not found", hint=known_instead(uid, names, listing=listing))
+        hint = known_instead(uid, names, listing=listing)
+        if not names and await self.store.cluster() is None:
+            hint += "; if there should be one, see whether `[state] url` is right, and run `miroir doctor`"
+        return IndexNotFound(f"index `{uid}` not found", hint=hint)
 
 
 def _is_an_alias(alias: Alias) -> IsAnAlias:

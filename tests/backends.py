@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from redis import Redis
 
 both_backends = pytest.mark.both_backends
 """The test runs twice: with its state in a file, and in Redis."""
+
+
+def about_the_file(reason: str) -> pytest.MarkDecorator:
+    """The test has its state in a file, also where all others have theirs in Redis: it is about the file."""
+    return pytest.mark.about_the_file(reason)
+
 
 _urls: list[str] = []
 """The Redis of the test that runs, when its state is there."""
@@ -39,3 +48,13 @@ def state_options() -> list[str]:
     """The same as options of `miroir init`."""
     url = state_url()
     return [] if url is None else ["--state", url]
+
+
+def lose_state(folder: Path) -> None:
+    """Everything that the host of this topology's folder knows, or Redis."""
+    url = state_url()
+    if url is None:
+        shutil.rmtree(folder / ".miroir")
+        return
+    with Redis.from_url(url, socket_timeout=30) as client:
+        client.flushall()

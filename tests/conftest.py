@@ -17,6 +17,7 @@ import pytest
 
 from miroir_cli.cli.app import main
 from tests.backends import state_at
+from tests.certificates import make_certificate
 from tests.schemas import check_output
 from tests.store.redis_server import RedisServer, running_redis
 
@@ -63,17 +64,27 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield found
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1; its key is beside it."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
 @pytest.fixture(autouse=True)
 def backend(request: pytest.FixtureRequest) -> Iterator[None]:
     """Where the state of this test's cluster is: of one that is not marked in a file, or where MIROIR_TEST_BACKEND says
-    (`redis`, to try all of them there; what is about the file then fails)."""
-    if getattr(request, "param", os.environ.get("MIROIR_TEST_BACKEND", "sqlite")) == "sqlite":
+    (`redis`, to try all of them there). A test whose state should be in Redis and is in a file nevertheless fails: it
+    names its backend nowhere (`state_lines`, `state_options`), or is `about_the_file`."""
+    wanted = getattr(request, "param", os.environ.get("MIROIR_TEST_BACKEND", "sqlite"))
+    if wanted == "sqlite" or request.node.get_closest_marker("about_the_file"):
         yield
         return
+    folder: Path = request.getfixturevalue("tmp_path")
     server: RedisServer = request.getfixturevalue("redis_server")
     server.empty()
     with state_at(server.url):
         yield
+    assert not list(folder.rglob(".miroir/state.db")), "the state of this test is in a file"
 
 
 @pytest.fixture

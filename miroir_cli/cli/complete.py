@@ -1,7 +1,8 @@
 """`miroir __complete KIND WORD...`: the values that a shell offers for a word, one a line with what they are.
 
-Asked at every press of the tab key, so neither typer nor the topology's reader nor the network is touched, nothing is
-written, and whatever goes wrong is silence. The words are those of the line so far: they may name a topology file.
+Asked at every press of the tab key, so neither typer nor the topology's reader is touched, nothing is written, no node
+is asked, a Redis that has the state is waited for a moment only, and whatever goes wrong is silence. The words are
+those of the line so far: they may name a topology file.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+LIMIT: Final = 0.08
+LIMIT_VARIABLE: Final = "MIROIR_COMPLETION_LIMIT"
+"""Seconds for Redis to answer: whoever presses a key waits for less than a tenth of one without noticing."""
 
 Value = tuple[str, str]
 """A value, and a few words about it."""
@@ -41,28 +46,18 @@ def nodes(words: Sequence[str]) -> Iterator[Value]:
 
 
 def indexes(words: Sequence[str]) -> Iterable[Value]:
-    """The indexes that the state file knows, and the aliases, which are good for most that an index is."""
-    from miroir_cli.store.sqlite.glance import INDEXES, glance
-
-    return [*glance(_state(words), INDEXES), *aliases(words)]
+    """The indexes that the state knows, and the aliases, which are good for most that an index is."""
+    return _kept(words, "indexes", "aliases")
 
 
 def aliases(words: Sequence[str]) -> Iterable[Value]:
-    """The aliases that the state file knows; a file of an older miroir has none."""
-    from miroir_cli.store.sqlite.glance import ALIASES, glance
-
-    try:
-        return glance(_state(words), ALIASES)
-    except Exception:
-        return []
+    """The aliases that the state knows."""
+    return _kept(words, "aliases")
 
 
 def entries(words: Sequence[str]) -> Iterable[Value]:
     """What the journal has: runs and commands, each the newest first."""
-    from miroir_cli.store.sqlite.glance import COMMANDS, RUNS, glance
-
-    state = _state(words)
-    return [*glance(state, RUNS), *glance(state, COMMANDS)]
+    return _kept(words, "runs", "commands")
 
 
 def backups(words: Sequence[str]) -> Iterator[Value]:
@@ -84,11 +79,30 @@ KINDS: Final[dict[str, Callable[[Sequence[str]], Iterable[Value]]]] = {
 }
 
 
-def _state(words: Sequence[str]) -> Path:
+def _kept(words: Sequence[str], *kinds: str) -> Iterable[Value]:
+    """What the state has of these kinds, be it in a file or in Redis."""
     from miroir_cli.topology.finding import DEFAULT_STATE, state_file
 
     path, content = _topology(words)
-    return state_file(path, content.get("state", {}).get("url", DEFAULT_STATE))
+    state = content.get("state", {})
+    url = state.get("url", DEFAULT_STATE)
+    if url.startswith(("redis://", "rediss://")):
+        from miroir_cli.store.redis.glance import glance as ask
+
+        limit = float(os.environ.get(LIMIT_VARIABLE) or LIMIT)
+        return ask(url, kinds, password=_password(path.parent, state), limit=limit)
+    from miroir_cli.store.sqlite.glance import glance
+
+    return glance(state_file(path, url), kinds)
+
+
+def _password(base: Path, state: Mapping[str, Any]) -> str | None:
+    """Redis's password. No command is run for it: it may take long, or ask somebody something."""
+    if "password_env" in state:
+        return os.environ[state["password_env"]].strip()
+    if "password_file" in state:
+        return (base / Path(state["password_file"]).expanduser()).read_text().strip()
+    return None
 
 
 def _topology(words: Sequence[str]) -> tuple[Path, dict[str, Any]]:

@@ -75,15 +75,15 @@ async def _start(console: Console, topology: Topology) -> None:
     with listen(settings.host, settings.port) as listener:
         address = "{}:{}".format(*listener.getsockname()[:2])
         many = f", {settings.workers} workers" if settings.workers > 1 else ""
-        console.say(
-            f"cluster `{topology.cluster.name}` at http://{address} ({len(topology.nodes)} nodes{many}), ctrl-C stops"
-        )
+        what = f"{len(topology.nodes)} nodes{many}"
+        line = f"cluster `{topology.cluster.name}` at http://{address} ({what}), ctrl-C stops"
         if settings.workers == 1:
-            await _work(console, topology, listener)
+            await _work(console, topology, listener, ready=line)
             return
-        line = [sys.executable, "-m", "miroir_cli", "--topology", str(topology.path), "serve"]
+        console.say(line)
+        worker = [sys.executable, "-m", "miroir_cli", "--topology", str(topology.path), "serve"]
         with json_log():
-            await supervise(line, listener, count=settings.workers, stop_timeout=settings.stop_timeout)
+            await supervise(worker, listener, count=settings.workers, stop_timeout=settings.stop_timeout)
 
 
 async def _work_for_another(console: Console, topology: Topology, listener: socket.socket) -> None:
@@ -102,7 +102,8 @@ async def _work_for_another(console: Console, topology: Topology, listener: sock
         await working
 
 
-async def _work(console: Console, topology: Topology, listener: socket.socket) -> None:
+async def _work(console: Console, topology: Topology, listener: socket.socket, *, ready: str | None = None) -> None:
+    """Answer until told to stop; `ready` is said once the state and the keys are there."""
     from pathlib import Path
 
     from miroir_cli import metrics
@@ -115,6 +116,8 @@ async def _work(console: Console, topology: Topology, listener: socket.socket) -
     metrics.enable(Path(folder) if folder else None)
     with json_log():
         async with open_service(topology, command=console.command) as service:
+            if ready is not None:
+                console.say(ready)
             start(service)
             _collect_garbage_less_often()
             await serve_on(service, listener)

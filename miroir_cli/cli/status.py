@@ -186,13 +186,13 @@ def show_status(console: Console, found: Mapping[str, Any], grids: Sequence[Text
 def next_of(found: Mapping[str, Any]) -> list[Next]:
     """What is natural to do about it."""
     steps = []
-    if any(node["state"] == "down" for node in found["nodes"]):
+    if any(node["state"] == "down" for node in found["nodes"]) or (found["warnings"] and not found["indexes"]):
         steps.append(Next(command="miroir doctor", purpose="to see what is wrong and what mends it"))
     if any(not run["alive"] and run["kind"] == "rebalance" for run in found["runs"]):
         steps.append(Next(command="miroir rebalance run", purpose="to go on with the run"))
     if any(index["stale"] for index in found["indexes"]):
         steps.append(Next(command="miroir repair", purpose="to bring the stale replicas up to date"))
-    if not found["indexes"]:
+    if not found["indexes"] and not found["warnings"]:
         steps.append(Next(command="miroir index create UID --primary-key FIELD", purpose="to make the first index"))
     return steps
 

@@ -32,10 +32,10 @@ async def find_alias(cluster: Cluster, name: str) -> Alias:
 
 async def check_alias(cluster: Cluster, name: str, targets: Sequence[str], *, kind: AliasKind) -> Alias:
     """The alias that `create_alias` would make. Raises what it raises."""
-    require_uid(name)
+    require_uid(name, of="the name of an alias")
     found = await cluster.store.alias(name)
     if found is not None:
-        raise aliases.name_taken(found)
+        raise aliases.alias_exists(found)
     existing = [index.uid for index in await cluster.store.indexes()]
     if name in {*existing, *await cluster.store.interrupted()}:
         raise aliases.name_of_an_index(name)

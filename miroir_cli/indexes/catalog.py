@@ -96,12 +96,10 @@ async def plan_index(
     return CreationPlan(index=index, placement=placement)
 
 
-def require_uid(uid: str) -> None:
-    """Raise unless an index can be called so."""
+def require_uid(uid: str, *, of: str = "the uid of an index") -> None:
+    """Raise unless an index, or an alias, can be called so."""
     if not UID.fullmatch(uid):
-        raise UsageError(
-            f"`{uid}` cannot be the uid of an index", hint="use 1 to 400 of the letters, digits, `-` and `_`"
-        )
+        raise UsageError(f"`{uid}` cannot be {of}", hint="use 1 to 400 of the letters, digits, `-` and `_`")
     if uid.startswith(RESERVED_PREFIX.rstrip("_")):
         raise ReservedField(f"index uids that begin with `{RESERVED_PREFIX.rstrip('_')}` are miroir's own")
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from miroir_cli.errors import MiroirError, NodeRefusal, NodeUnavailable
+from miroir_cli.errors import EpochStale, MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.fencing.keys import why_unfenced
 from miroir_cli.indexes.catalog import describe
 from miroir_cli.indexes.counts import count_documents
 from miroir_cli.model import IndexMap, IntentState, ReplicaState, shards_named
+from miroir_cli.replication.members import refuse_lost_state
 
 if TYPE_CHECKING:
     from miroir_cli.cluster import Cluster
@@ -58,8 +59,22 @@ async def status(cluster: Cluster) -> dict[str, Any]:
         "runs": [],
         "unfenced": fences.result(),
         "imports": [{"id": i.id, "index": i.uid, "started_at": i.started_at} for i in imports],
-        "warnings": _warnings(nodes, maps) + _late(fences.result()) + _interrupted(await cluster.store.interrupted()),
+        "warnings": [
+            *await _lost(cluster),
+            *_warnings(nodes, maps),
+            *_late(fences.result()),
+            *_interrupted(await cluster.store.interrupted()),
+        ],
     }
+
+
+async def _lost(cluster: Cluster) -> list[str]:
+    """Advice where there is no state, but nodes that belong to a cluster of this name."""
+    try:
+        await refuse_lost_state(cluster)
+    except EpochStale as error:
+        return [f"{error.message}: {error.hint}"]
+    return []
 
 
 async def _unfenced(cluster: Cluster) -> dict[str, str]:

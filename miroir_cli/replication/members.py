@@ -67,10 +67,11 @@ async def call_roll(cluster: Cluster, *, required: Iterable[NodeName] | None = N
     """Check every node's marker before writing; new nodes get one, and those that missed something the newest state.
 
     A member whose disk is not the one we knew (no marker, or fewer tasks than it has had) has all its replicas marked
-    `lost`. Raises `ForeignNode` for a node of
-    another cluster, `EpochStale` when a node knows a newer state than this store, and the node's own error when one
-    of `required` does not answer.
+    `lost`. Raises `ForeignNode` for a node of another cluster, `EpochStale` when a node knows a newer state than this
+    store or belongs to a cluster of this name while there is no state, and the node's own error when one of `required`
+    does not answer.
     """
+    await refuse_lost_state(cluster)
     await cluster.store.found(name=cluster.topology.cluster.name)
     known = await cluster.store.members()
     disks = await cluster.fleet.each(lambda client: _in_time(client, read_disk(client), limit=cluster.patience.answer))
@@ -112,7 +113,8 @@ async def refuse_lost_state(cluster: Cluster) -> None:
         if isinstance(disk, Disk) and disk.marker is not None and disk.marker.get("name") == name:
             raise EpochStale(
                 f"{cluster.topology.state_place} is empty, but node `{node}` belongs to a cluster `{name}` already",
-                hint="put the state back, or run `miroir state recover` to rebuild it from the nodes",
+                hint="see whether `[state] url` is right, put the state back, or run `miroir state recover` to rebuild "
+                "it from the nodes",
             )
 
 

@@ -183,10 +183,19 @@ def require_indexes(targets: Iterable[IndexUid], existing: Iterable[str]) -> Non
 
 
 def name_taken(alias: Alias) -> AlreadyExists:
-    """Why an index, or another alias, cannot be called as an alias is."""
+    """Why an index cannot be called as an alias is."""
     return AlreadyExists(
         f"`{alias.name}` exists already: it is an alias of {alias.described}",
         hint=f"choose another name; `miroir alias delete {alias.name}` would free this one",
+    )
+
+
+def alias_exists(alias: Alias) -> AlreadyExists:
+    """Why an alias cannot be made again."""
+    others = "OTHER" if alias.kind is AliasKind.SINGLE else "OTHERS"
+    return AlreadyExists(
+        f"`{alias.name}` exists already: it is an alias of {alias.described}",
+        hint=f"let it stand for another index with `miroir alias flip {alias.name} {others}`, or choose another name",
     )
 
 

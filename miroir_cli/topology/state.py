@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from miroir_cli.model import Secret
     from miroir_cli.topology.table import Table
 
+EITHER_HINT: Final = "use sqlite:PATH for a file, or redis://HOST:PORT/DATABASE"
 FILE_HINT: Final = f'use sqlite:PATH, the default is "{DEFAULT_STATE}"'
 SERVER_HINT: Final = "expected redis://HOST:PORT/DATABASE, or rediss:// with TLS; the password is not written here"
 SCHEMES: Final = ("redis", "rediss")
@@ -85,7 +86,7 @@ def check_state_url(url: str, fail: Callable[[str, str], None]) -> None:
     if scheme in SCHEMES:
         _check_server(url, fail)
     elif scheme != "sqlite":
-        fail("does not begin with `sqlite:`, `redis://` or `rediss://`", FILE_HINT)
+        fail("does not begin with `sqlite:`, `redis://` or `rediss://`", EITHER_HINT)
     elif not rest.strip("/ ") or rest == ":memory:" or rest.endswith("/"):
         fail(f"is `{url}`, which names no file", FILE_HINT)
 

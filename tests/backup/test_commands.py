@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import both_backends
 from tests.conftest import Miroir
 
 
@@ -17,6 +18,7 @@ def exported(miroir: Miroir, uid: str) -> list[str]:
     return done.out.splitlines()
 
 
+@both_backends
 def test_a_backup_is_made_listed_shown_checked_and_restored(stocked: Miroir, tmp_path: Path) -> None:
     made = stocked("backup", "create", "backups", "--json")
     assert made.status == 0, made.err

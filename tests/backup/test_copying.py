@@ -16,6 +16,7 @@ from miroir_cli.backup.copying import Copy, Written
 from miroir_cli.backup.journal import Remembered
 from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.errors import TemporaryError
+from tests.backends import both_backends
 from tests.conftest import Miroir, clean_environment
 
 SETTINGS = {
@@ -52,6 +53,7 @@ def exported(miroir: Miroir, uid: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.out.splitlines()]
 
 
+@both_backends
 def test_an_index_arrives_with_its_key_and_settings_and_a_second_pass_copies_what_changed(
     ready: Miroir, spare: Engine
 ) -> None:

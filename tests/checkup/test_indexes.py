@@ -10,9 +10,11 @@ from miroir_cli.model import Index, IndexUid, ReplicaState, ShardId, WriteKind
 from miroir_cli.replication.members import call_roll
 from miroir_cli.replication.write import write
 from miroir_cli.store.locks import import_file
+from tests.backends import about_the_file
 from tests.checkup.staged import change_state, findings
 from tests.faults.world import N1, N2, UID, Ledger, addition, create, keys_of_every_shard, put, world_of
 
+STAGED_IN_A_FILE = about_the_file("staged with SQL; what is found rests on what any state says")
 REPLICA = "insert or replace into placements (uid, shard, node, state, since) values"
 
 
@@ -50,6 +52,7 @@ async def test_a_shard_that_nobody_has_in_sync(tmp_path: Path) -> None:
         assert f"miroir repair {UID} --accept-data-loss" in finding.hint
 
 
+@STAGED_IN_A_FILE
 async def test_replicas_on_their_way_while_no_run_is_alive(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3) as world:
         async with world.cluster() as cluster:
@@ -64,6 +67,7 @@ async def test_replicas_on_their_way_while_no_run_is_alive(tmp_path: Path) -> No
         assert "miroir rebalance run" in found["replica.leaving"].hint
 
 
+@STAGED_IN_A_FILE
 async def test_fewer_replicas_than_the_index_asks_for(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
@@ -74,6 +78,7 @@ async def test_fewer_replicas_than_the_index_asks_for(tmp_path: Path) -> None:
         assert "shard 1 has fewer than 2 replicas in group `main`" in found["index.replicas"].message
 
 
+@STAGED_IN_A_FILE
 async def test_an_index_with_more_replicas_than_there_are_nodes(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
@@ -86,6 +91,7 @@ async def test_an_index_with_more_replicas_than_there_are_nodes(tmp_path: Path) 
         assert "cannot be placed" in found["index.placement"].message
 
 
+@STAGED_IN_A_FILE
 async def test_replicas_are_judged_by_the_file_as_it_is_now_unless_the_index_has_its_own_number(tmp_path: Path) -> None:
     with world_of(tmp_path, nodes=3) as world:
         async with world.cluster() as cluster:

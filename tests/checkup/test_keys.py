@@ -15,6 +15,7 @@ from miroir_cli.checkup.finding import Finding, Severity
 from miroir_cli.checkup.key_rules import is_loopback, nodes_unguarded, serve_open, weakness
 from miroir_cli.dev.engine.testing import Engine, running_engine
 from miroir_cli.topology.serve import ServeSettings
+from tests.backends import state_lines
 from tests.checkup.staged import findings, type_in
 from tests.checkup.test_rules import facts, node
 from tests.conftest import Miroir
@@ -25,7 +26,7 @@ GOOD, OTHER = "a-key-of-more-than-sixteen-bytes", "another-key-of-more-than-sixt
 @contextmanager
 def servers(folder: Path, *keys: str | None) -> Iterator[list[Engine]]:
     """A node for each key, and a topology file that says in which file each key is (readable by its owner alone)."""
-    lines = ["[cluster]", 'name = "test"']
+    lines = ["[cluster]", 'name = "test"', *state_lines()]
     with ExitStack() as stack:
         engines = []
         for number, key in enumerate(keys, 1):

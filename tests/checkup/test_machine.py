@@ -16,6 +16,7 @@ from miroir_cli.checkup.finding import Severity, size
 from miroir_cli.checkup.machine import read_state_files
 from miroir_cli.checkup.machine_rules import few_descriptors, platform_untested, state_doubtful, state_full
 from miroir_cli.topology.serve import ServeSettings
+from tests.backends import about_the_file
 from tests.checkup.staged import findings, type_in
 from tests.checkup.test_rules import facts, node
 from tests.conftest import Miroir
@@ -24,6 +25,7 @@ from tests.faults.world import create, world_of
 GIB = 1024**3
 
 
+@about_the_file("its permissions, its log and what was set aside")
 async def test_a_state_file_that_others_can_read(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
@@ -52,6 +54,7 @@ async def test_a_topology_file_that_others_can_change(tmp_path: Path) -> None:
         assert await findings(world) == {}
 
 
+@about_the_file("its permissions, its log and what was set aside")
 async def test_a_log_that_a_reader_keeps_from_being_emptied(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
@@ -72,6 +75,7 @@ async def test_a_log_that_a_reader_keeps_from_being_emptied(tmp_path: Path) -> N
         assert await findings(world) == {}
 
 
+@about_the_file("its permissions, its log and what was set aside")
 async def test_old_state_files_are_told_after_a_week(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
@@ -133,6 +137,7 @@ def test_a_file_system_that_is_refused_is_told_once() -> None:
     assert list(state_doubtful(refused)) == []
 
 
+@about_the_file("of Redis there is always something else to say")
 def test_a_limit_on_open_files(ready: Miroir, tmp_path: Path, miroir_limited: Miroir) -> None:
     assert ready("index", "create", "books", "-k", "id").status == 0
     found = miroir_limited("doctor", "--json")

@@ -15,6 +15,7 @@ from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.model import Index, IndexUid, ReplicaState, ShardId, WriteKind
 from miroir_cli.node.answers import Accepted
 from miroir_cli.replication.members import call_roll
+from tests.backends import about_the_file
 from tests.checkup.staged import change_state, findings, type_in
 from tests.faults.world import N1, N2, UID, Ledger, World, create, keys_of_every_shard, put, world_of, write_topology
 from tests.store.test_locks import holder
@@ -115,7 +116,13 @@ MENDED: dict[str, Plant] = {
 }
 
 
-@pytest.mark.parametrize("check", MENDED)
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, marks=about_the_file("staged with SQL") if plant is fewer_copies else ())
+        for check, plant in MENDED.items()
+    ],
+)
 async def test_what_is_typed_mends_what_was_found(tmp_path: Path, check: str) -> None:
     with world_of(tmp_path) as world:
         await MENDED[check](world)
@@ -158,6 +165,7 @@ async def test_a_node_that_is_to_join_and_one_that_left(tmp_path: Path) -> None:
         assert await findings(world) == {}
 
 
+@about_the_file("of Redis tells test_redis.py")
 @pytest.mark.timeout(150)  # two recoveries, each with what the doctor says after it
 async def test_a_state_file_that_is_gone_or_old(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
@@ -174,6 +182,7 @@ async def test_a_state_file_that_is_gone_or_old(tmp_path: Path) -> None:
         await obey(world)
 
 
+@about_the_file("the kernel's lock of a stopped process")
 async def test_a_stopped_process_goes_on(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         await stocked(world)

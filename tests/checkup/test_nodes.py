@@ -14,6 +14,7 @@ from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.dev.engine.testing import running_engine
 from miroir_cli.replication.members import call_roll
 from miroir_cli.replication.write import write
+from tests.backends import about_the_file
 from tests.checkup.impostor import impostor
 from tests.checkup.staged import findings, type_in
 from tests.faults.world import (
@@ -155,6 +156,7 @@ async def test_releases_with_a_known_fault(tmp_path: Path, release: str, better:
             assert found["node.release"].hint == f"upgrade it to {better} or newer"
 
 
+@about_the_file("which is put aside and back")
 async def test_a_node_of_another_cluster_and_swapped_nodes(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:

@@ -39,19 +39,13 @@ def world(tmp_path: Path, redis: RedisServer) -> Iterator[World]:
         yield found
 
 
-async def looked_at(world: World) -> dict[str, Finding]:
-    """What is found, but for what a busy machine does to a Redis on it, and what is said of any Redis."""
-    always = ("state.slow", "state.unfenced")
-    return {check: finding for check, finding in (await findings(world)).items() if check not in always}
-
-
 async def test_one_that_is_as_it_should_be_is_not_mentioned(world: World, redis: RedisServer) -> None:
-    assert set(await looked_at(world)) == {"state.none"}
+    assert set(await findings(world)) == {"state.none"}
     redis.tell("PING")
     async with world.cluster() as cluster:
         await create(cluster)
     before = redis.ask("DBSIZE"), redis.ask("HGETALL", "miroir:cluster")
-    assert await looked_at(world) == {}
+    assert await findings(world) == {}
     assert (redis.ask("DBSIZE"), redis.ask("HGETALL", "miroir:cluster")) == before
 
 
@@ -94,7 +88,7 @@ async def test_what_is_wrong_is_told_and_the_nodes_are_looked_at_all_the_same(
     stage(redis)
     try:
         world.engine(2).stop()
-        found = await looked_at(world)
+        found = await findings(world)
         assert found[check].severity is severity
         assert "node.down" in found
         assert set(found) - {check, "node.down"} <= {"index.unreachable", "cluster.margin", "state.evicted"}

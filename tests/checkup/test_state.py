@@ -14,9 +14,12 @@ from miroir_cli.checkup.finding import Severity
 from miroir_cli.dev.engine.faults import Kind
 from miroir_cli.model import ReplicaState, ShardId
 from miroir_cli.replication.write import write
+from tests.backends import about_the_file
 from tests.checkup.staged import change_state, findings
 from tests.faults.world import N1, N2, UID, addition, create, world_of, write_topology
 from tests.store.test_locks import holder
+
+pytestmark = about_the_file("of Redis tell test_redis.py and tests/store/contract/test_locks.py")
 
 
 async def test_nothing_stored_yet(tmp_path: Path) -> None:

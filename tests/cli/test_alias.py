@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backends import both_backends
 from tests.conftest import Miroir, clean_environment
 
 
@@ -29,6 +30,7 @@ def targets(miroir: Miroir) -> dict[str, list[str]]:
     return {alias["name"]: alias["targets"] for alias in miroir("alias", "list", "--json").json["aliases"]}
 
 
+@both_backends
 def test_an_alias_is_made_shown_flipped_and_deleted(two: Miroir) -> None:
     before = targets(two)
     tried = two("alias", "flip", "live", "films", "--dry-run")
@@ -70,7 +72,8 @@ def test_one_of_several_is_made_by_naming_several(two: Miroir) -> None:
         ("create films books", 2, "`films` exists already: it is an index"),
         ("create other nowhere", 4, "index `nowhere` not found"),
         ("create other live", 2, "`live` is an alias of index `books`"),
-        ("create a.b books", 2, "`a.b` cannot be the uid of an index"),
+        ("create live films", 2, "`miroir alias flip live OTHER`"),
+        ("create a.b books", 2, "`a.b` cannot be the name of an alias"),
         ("create _miroir_x books", 2, "are miroir's own"),
         ("flip nowhere books", 4, "alias `nowhere` not found"),
         ("flip live nowhere", 4, "index `nowhere` not found"),

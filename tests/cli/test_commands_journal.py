@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from miroir_cli.cli.record import user_name
 from miroir_cli.cli.since import parse_since
 from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.errors import UsageError
+from tests.backends import about_the_file, both_backends, lose_state, state_url
 from tests.conftest import Miroir, clean_environment
 
 KEY = "a-key-of-more-than-sixteen-bytes"
@@ -140,6 +142,25 @@ def test_ids_are_told_apart(stocked: Miroir) -> None:
     assert "`x1` is neither a run, such as `12`, nor a command, such as `c12`" in stocked("journal", "show", "x1").err
 
 
+def kept_of_commands(folder: Path) -> str:
+    """What is kept of commands, of runs and of who has locks and writes; what they write is kept until it is done."""
+    url = state_url()
+    if url is not None:
+        with Redis.from_url(url, decode_responses=True, socket_timeout=30) as client:
+            hashes = [
+                client.hgetall(name) for kind in ("commands", "runs") for name in client.keys(f"miroir:{kind}:*[0-9]")
+            ]
+            events = [client.lrange(name, 0, -1) for name in client.keys("miroir:events:*")]
+            leases = client.mget("nothing", *client.keys("miroir:lease:*[a-z]"))
+            writers = [client.hget(name, "owner") for name in client.keys("miroir:intents:*")]
+            return repr([hashes, events, leases, writers])
+    locks = [path.read_text() for path in (folder / ".miroir" / "locks").iterdir()]
+    tables = ("* from commands", "* from runs", "* from step_events", "owner from intents")
+    with closing(sqlite3.connect(folder / ".miroir" / "state.db")) as db:
+        return repr([locks, [db.execute(f"select {table}").fetchall() for table in tables]])
+
+
+@both_backends
 def test_no_secret_of_a_command_line_is_written_anywhere(stocked: Miroir, spare: Engine, tmp_path: Path) -> None:
     address = spare.url.replace("http://", "http://someone:s3cr3t-word@")
     environment = {"MIROIR_SPARE_KEY": KEY}
@@ -147,11 +168,7 @@ def test_no_secret_of_a_command_line_is_written_anywhere(stocked: Miroir, spare:
     stocked("delete", "books", "--filter", f'title = "{KEY}"', "--yes", env=environment)
     stocked("index", "settings", "set", "books", 'embedders={"a": {"source": "nowhere", "apiKey": "s3cr3t-word"}}')
     assert len(commands(stocked)) == 5
-    for path in (tmp_path / ".miroir" / "locks").iterdir():
-        assert "s3cr3t" not in path.read_text() and KEY not in path.read_text()
-    tables = ("* from commands", "* from runs", "* from step_events", "owner from intents")  # settings are no journal
-    with closing(sqlite3.connect(tmp_path / ".miroir" / "state.db")) as db:
-        kept = repr([db.execute(f"select {table}").fetchall() for table in tables])
+    kept = kept_of_commands(tmp_path)
     assert "someone" in kept and "s3cr3t" not in kept and KEY not in kept
     assert "REDACTED" in commands(stocked)[0]["line"]
 
@@ -191,6 +208,7 @@ def test_an_interrupted_command_is_one_that_was_stopped(stocked: Miroir, tmp_pat
     assert told(stocked)[0] == ("import", "stopped", 143)
 
 
+@about_the_file("made to refuse the journal alone")
 def test_a_journal_that_cannot_be_written_does_not_hide_what_the_command_says(stocked: Miroir, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / ".miroir" / "state.db")) as db:
         db.execute("create trigger no before insert on commands begin select raise(abort, 'no room'); end")
@@ -201,9 +219,9 @@ def test_a_journal_that_cannot_be_written_does_not_hide_what_the_command_says(st
     assert len(commands(stocked)) == 2
 
 
-def test_a_recovery_is_in_the_journal_of_the_new_file(stocked: Miroir, tmp_path: Path) -> None:
-    for path in (tmp_path / ".miroir").glob("state.db*"):
-        path.unlink()
+@both_backends
+def test_a_recovery_is_in_the_journal_of_the_new_state(stocked: Miroir, tmp_path: Path) -> None:
+    lose_state(tmp_path)
     assert stocked("state", "recover", "--dry-run").status == 0
     assert stocked("state", "recover", "--yes").status == 0
     assert told(stocked) == [("state recover", "done", 0)]

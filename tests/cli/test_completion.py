@@ -19,9 +19,10 @@ import pytest
 from typer.main import get_command
 
 from miroir_cli.cli.app import app
-from miroir_cli.cli.complete import KINDS
+from miroir_cli.cli.complete import KINDS, LIMIT_VARIABLE
 from miroir_cli.cli.tree import walk
 from miroir_cli.dev.engine.testing import running_engine
+from tests.backends import both_backends
 from tests.conftest import ROOT, Miroir, clean_environment
 
 SCRIPTS = ROOT / "completions"
@@ -41,14 +42,19 @@ def shell(name: str) -> str:
     return found
 
 
+def install(folder: Path) -> None:
+    """Put that program into `bin` of a folder."""
+    (folder / "bin").mkdir()
+    program = folder / "bin" / "miroir"
+    program.write_text(PROGRAM)
+    program.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a topology of three nodes that are gone, the indexes `books` and `films`, and one run."""
     path = tmp_path_factory.mktemp("shell")
-    (path / "bin").mkdir()
-    program = path / "bin" / "miroir"
-    program.write_text(PROGRAM)
-    program.chmod(0o755)
+    install(path)
 
     def miroir(*words: str) -> None:
         subprocess.run(
@@ -291,6 +297,9 @@ def test_zsh_loads_what_is_sourced_as_well(folder: Path) -> None:
 
 # what miroir says
 
+PATIENT = {LIMIT_VARIABLE: "60"}
+"""For a machine that has other things to do as well."""
+
 
 def asked(folder: Path, *words: str, **more: str) -> str:
     done = subprocess.run(
@@ -328,6 +337,27 @@ def test_values_come_while_others_have_the_state_open_and_no_file_is_made(folder
     (copy / ".miroir" / "state.db").unlink()
     assert asked(copy, "indexes") == ""
     assert not (copy / ".miroir" / "state.db").exists()
+
+
+@both_backends
+def test_what_the_state_knows_is_offered_wherever_it_is(stocked: Miroir, tmp_path: Path) -> None:
+    stocked("alias", "create", "live", "books")
+    stocked("index", "create", "films", "-k", "id")
+    stocked("index", "create", "gone", "-k", "id")
+    stocked("alias", "create", "shelf", "books", "films")
+    stocked("index", "delete", "gone", "--yes")
+    stocked("verify")
+    indexes = "books\t6 shards, 2 replicas\nfilms\t6 shards, 2 replicas\n"
+    aliases = "live\tan alias of books\nshelf\tan alias of books, films\n"
+    assert asked(tmp_path, "indexes", **PATIENT) == indexes + aliases
+    assert asked(tmp_path, "aliases", **PATIENT) == aliases
+    lines = asked(tmp_path, "entries", **PATIENT).splitlines()
+    assert lines[0] == "1\tverify, done"
+    assert lines[1] == "c7\tmiroir index delete gone --yes"
+    assert lines[-1] == "c1\tmiroir index create books -k id"
+    install(tmp_path)
+    patient = f"export {LIMIT_VARIABLE}={PATIENT[LIMIT_VARIABLE]}\n"
+    assert bash_offers(tmp_path, ["search", ""], before=patient) == ["books", "films", "live", "shelf"]
 
 
 @pytest.mark.parametrize(

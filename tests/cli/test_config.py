@@ -11,6 +11,7 @@ import pytest
 
 from miroir_cli.dev.engine.testing import Engine, running_engine
 from miroir_cli.topology.table import PASSWORDS, SECRETS
+from tests.backends import about_the_file
 from tests.cli.conftest import edit, take_out
 from tests.conftest import ROOT, Finished, Miroir
 
@@ -193,6 +194,7 @@ def changes(done: Finished) -> dict[str, dict[str, Any]]:
     return {each["check"]: each for each in done.json["changes"]}
 
 
+@about_the_file("Redis is not asked for it")
 def test_what_the_file_asks_for_and_the_cluster_does_not_have(
     ready: Miroir, spare: Engine, engines: list[Engine], tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from typer.main import get_command
 from miroir_cli.cli.app import app
 from miroir_cli.cli.caution import CHANGES, Caution
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import lose_state
 from tests.cli.conftest import edit
 from tests.conftest import ROOT, Miroir
 
@@ -117,8 +118,7 @@ class World:
         assert self.miroir("alias", "create", "live", "books").status == 0
 
     def lose_the_state(self) -> None:
-        for path in (self.folder / ".miroir").glob("state.db*"):
-            path.unlink()
+        lose_state(self.folder)
 
     def lose_the_state_and_a_node(self) -> None:
         self.lose_the_state()

@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import about_the_file
 from tests.conftest import Miroir
+
+pytestmark = about_the_file("of Redis there is always something to say: tests/checkup/test_redis.py")
 
 
 def test_all_is_well(ready: Miroir) -> None:

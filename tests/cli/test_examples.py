@@ -28,6 +28,7 @@ from typer.main import get_command
 from miroir_cli.cli.app import app
 from miroir_cli.cli.tree import Page, walk
 from miroir_cli.dev.engine.testing import Engine, running_engine
+from tests.backends import lose_state, state_options, state_url
 from tests.cli.conftest import edit
 from tests.conftest import Finished, Miroir, clean_environment
 
@@ -76,7 +77,10 @@ class World:
         """Make everything as the examples find it, whatever was done before."""
         for engine in self.engines:
             _empty(engine.url)
-        shutil.rmtree(self.folder / ".miroir", ignore_errors=True)
+        if state_url() is None:
+            shutil.rmtree(self.folder / ".miroir", ignore_errors=True)
+        else:
+            lose_state(self.folder)
         (self.folder / "miroir.toml").unlink(missing_ok=True)
         files: dict[str, list[dict[str, object]]] = {
             "books.ndjson": [dict(zip(("id", "title", "author", "year", "genre"), row, strict=True)) for row in BOOKS],
@@ -91,7 +95,7 @@ class World:
         (self.folder / "request.json").write_text(json.dumps({"q": "left"}))
         (self.folder / "queries.json").write_text(json.dumps({"queries": [{"indexUid": "books", "q": "lem"}]}))
         nodes = [f"--node=n{number}={engine.url}" for number, engine in enumerate(self.engines[:3], 1)]
-        self.must("init", *nodes, "--name", "shop", "--shards", "6", "--replicas", "2")
+        self.must("init", *nodes, "--name", "shop", "--shards", "6", "--replicas", "2", *state_options())
         self.must("index", "create", "books", "-k", "id", "--settings", "settings.json")
         self.must("import", "books", "books.ndjson")
 
@@ -200,7 +204,7 @@ def _with_a_backup(world: World) -> None:
 
 
 def _without_state(world: World) -> None:
-    shutil.rmtree(world.folder / ".miroir")
+    lose_state(world.folder)
 
 
 OCCASIONS: dict[tuple[str, ...], Callable[[World], None]] = {

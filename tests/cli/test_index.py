@@ -10,6 +10,7 @@ import pytest
 from miroir_cli.cli.index_settings import parse_pairs
 from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.errors import SettingsInvalid, UsageError
+from tests.backends import both_backends
 from tests.conftest import Miroir
 
 DESCRIPTION = {"uid", "primary_key", "shards", "replicas", "in_sync", "stale", "created_at"}
@@ -122,6 +123,7 @@ def test_deleting_asks_first(books: Miroir) -> None:
 # settings
 
 
+@both_backends
 def test_settings_change_everywhere_and_read_back_as_one_meilisearch_would_show_them(books: Miroir) -> None:
     done = books("index", "settings", "set", "books", 'sortableAttributes=["year"]', "searchCutoffMs=300")
     assert done.status == 0

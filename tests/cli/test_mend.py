@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import about_the_file
 from tests.conftest import Miroir
 
 
@@ -73,6 +74,7 @@ def test_a_node_that_is_back_is_caught_up(behind: Miroir, engines: list[Engine])
     assert set(verified.json) == keys
 
 
+@about_the_file("an older copy of it is put back; of Redis tells test_lost_redis.py")
 def test_an_older_copy_of_the_state_file_mends_nothing(ready: Miroir, engines: list[Engine], tmp_path: Path) -> None:
     (tmp_path / "books.ndjson").write_text('{"id": 1}\n')
     assert ready("index", "create", "books", "-k", "id").status == 0

@@ -9,6 +9,7 @@ import pytest
 from miroir_cli.cli.console import Console, Next, with_next
 from miroir_cli.cli.global_options import Options
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import state_options
 from tests.cli.conftest import edit
 from tests.conftest import Miroir
 
@@ -19,7 +20,7 @@ def test_a_new_cluster_leads_to_an_index_documents_and_a_search(
     miroir: Miroir, nodes: list[str], tmp_path: Path
 ) -> None:
     create = "miroir index create UID --primary-key FIELD"
-    done = miroir("init", *nodes, "--json")
+    done = miroir("init", *nodes, "--json", *state_options())
     assert done.json["next"] == [create] and "hint:" not in done.err
     for words in (["status"], ["index", "list"]):
         assert f"hint: run `{create}` to make the first" in miroir(*words).err

@@ -8,6 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import both_backends
 from tests.cli.conftest import edit, somebody_runs, take_out
 from tests.conftest import Miroir
 
@@ -67,6 +68,7 @@ def test_the_plan_fits_a_narrow_terminal(stocked: Miroir, spare: Engine) -> None
         assert "time not known yet" in " ".join(done.out.split())
 
 
+@both_backends
 def test_a_node_is_added_and_gets_its_share(stocked: Miroir, spare: Engine, tmp_path: Path) -> None:
     comment = "# The cluster as it should be"
     done = stocked("node", "add", f"n4={spare.url}", "--zone", "z", "--weight", "1", "--yes", "--json")

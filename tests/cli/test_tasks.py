@@ -16,6 +16,7 @@ import pytest
 from rich.cells import cell_len
 
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import both_backends, state_options
 from tests.conftest import Miroir, clean_environment
 from tests.oracle.world import real_nodes, real_server
 
@@ -54,6 +55,7 @@ def queued(miroir: Miroir, node: str, index: str = "books") -> list[str]:
 # list
 
 
+@both_backends
 def test_the_queues_are_told_with_their_newest_tasks(stocked: Miroir) -> None:
     found = stocked("tasks", "list", "--index", "books", "--json").json
     assert [(node["name"], node["state"], node["enqueued"], node["processing"]) for node in found["nodes"]] == [
@@ -305,7 +307,8 @@ def test_queues_of_real_servers(miroir: Miroir, tmp_path: Path) -> None:
         pytest.skip("needs a Meilisearch binary on PATH or in MIROIR_MEILISEARCH")
     with real_nodes(binary, 2) as urls:
         nodes = [word for number, url in enumerate(urls, 1) for word in ("--node", f"n{number}={url}")]
-        assert miroir("init", *nodes, "--name", "live", "--shards", "4", "--replicas", "2").status == 0
+        words = ("--name", "live", "--shards", "4", "--replicas", "2", *state_options())
+        assert miroir("init", *nodes, *words).status == 0
         assert miroir("index", "create", "books", "-k", "id").status == 0
         (tmp_path / "books.ndjson").write_text("".join(f'{{"id": {n}, "title": "Book {n}"}}\n' for n in range(200)))
         assert miroir("import", "books", "books.ndjson").status == 0

@@ -15,6 +15,7 @@ from miroir_cli.cli.dev import show_nodes
 from miroir_cli.cli.global_options import Options
 from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.dev.nodes import NodeReport
+from tests.backends import state_options
 from tests.conftest import Finished, Miroir
 
 LONG = "search-node-in-the-basement-of-frankfurt-03"
@@ -72,7 +73,7 @@ def world(miroir: Miroir, engines: list[Engine], tmp_path: Path) -> Miroir:
     """Long names, wide characters, a run, a replica that differs, and something to move."""
     nodes = [f"n1={engines[0].url}", f"n2={engines[1].url}", f"{LONG}={engines[2].url}"]
     options = [word for node in nodes for word in ("--node", node)]
-    assert miroir("init", *options, "--name", "wide", "--shards", "6", "--replicas", "1").status == 0
+    assert miroir("init", *options, "--name", "wide", "--shards", "6", "--replicas", "1", *state_options()).status == 0
     for uid in ("books", PRODUCTS):
         assert miroir("index", "create", uid, "-k", "id").status == 0
     settings = {"filterableAttributes": ["genre"], "synonyms": {"a": ["b" * 40, "c" * 40]}}

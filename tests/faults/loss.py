@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
-
-from redis import Redis
 
 from miroir_cli.cluster import Cluster, open_site
 from miroir_cli.model import IndexMap, NodeName, StoredUid
 from miroir_cli.replication.rebuild import Recovery, recover_state
-from tests.backends import state_url
+from tests.backends import lose_state
 from tests.faults.world import HURRIED, UID, Ledger, World, create, eventually, keys_of_every_shard, put
 
 
@@ -21,12 +18,7 @@ def state_file(world: World) -> Path:
 
 def lose(world: World) -> None:
     """Everything that this host knows, or Redis."""
-    url = state_url()
-    if url is None:
-        shutil.rmtree(world.path.parent / ".miroir")
-        return
-    with Redis.from_url(url, socket_timeout=30) as client:
-        client.flushall()
+    lose_state(world.path.parent)
 
 
 async def recover(world: World, *accept_loss: str, **options: Any) -> Recovery:

@@ -14,6 +14,7 @@ from miroir_cli.errors import EpochStale, ForeignNode, NodeUnavailable
 from miroir_cli.indexes.catalog import delete_index
 from miroir_cli.model import NodeName, ReplicaState, ShardId, StoredUid
 from miroir_cli.replication.members import call_roll, publish
+from tests.backends import about_the_file, both_backends, lose_state
 from tests.faults.world import (
     N1,
     N2,
@@ -81,13 +82,19 @@ async def test_a_node_that_is_down_is_absent_and_stops_who_needs_it(tmp_path: Pa
                 await call_roll(cluster, required=[N2])
 
 
+@both_backends
 async def test_a_node_of_another_cluster_is_refused(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
             await call_roll(cluster)
-        (tmp_path / ".miroir").rename(tmp_path / "elsewhere")
+        lose_state(tmp_path)
         async with world.cluster() as cluster:
-            with pytest.raises(ForeignNode, match="belongs to another cluster"):
+            with pytest.raises(EpochStale, match="is empty, but node `n1` belongs to a cluster `test` already"):
+                await call_roll(cluster)
+            assert await cluster.store.cluster() is None, "another one was begun"
+        world.path.write_text(world.path.read_text().replace('name = "test"', 'name = "films"'))
+        async with world.cluster() as cluster:
+            with pytest.raises(ForeignNode, match="belongs to another cluster: `test`"):
                 await call_roll(cluster)
 
 
@@ -103,6 +110,7 @@ async def test_swapped_urls_are_refused(tmp_path: Path) -> None:
                 await call_roll(cluster)
 
 
+@about_the_file("an older copy of it is put back; of Redis tells test_lost_redis.py")
 async def test_an_older_copy_of_the_state_file_is_refused(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:
@@ -126,6 +134,7 @@ async def test_an_older_copy_of_the_state_file_is_refused(tmp_path: Path) -> Non
                 await call_roll(cluster)
 
 
+@about_the_file("an older copy of it is put back; of Redis tells test_lost_redis.py")
 async def test_an_older_state_never_replaces_the_newer_copies(tmp_path: Path) -> None:
     with world_of(tmp_path) as world:
         async with world.cluster() as cluster:

@@ -15,8 +15,10 @@ from miroir_cli.cluster import open_cluster
 from miroir_cli.dev.engine.testing import running_engine
 from miroir_cli.indexes.catalog import create_index, plan_index
 from miroir_cli.migration.watching import View, Watching, share_read, watching
+from miroir_cli.model import NodeName
 from miroir_cli.store.records import BatchRecord
 from miroir_cli.topology.file import load_topology
+from tests.faults.world import write_topology
 
 NDJSON = {"name": "/data/books.ndjson", "size": 1000, "hash": "x"}
 
@@ -89,11 +91,8 @@ async def seen(found: Watching, *, until: str) -> View:
 async def test_a_node_that_does_not_answer_holds_up_nothing(tmp_path: Path) -> None:
     with running_engine(tmp_path / "disk") as engine:
         async with silent_server() as silent:
-            (tmp_path / "miroir.toml").write_text(
-                f'[cluster]\nname = "x"\n[[nodes]]\nname = "n1"\nurl = "{engine.url}"\n'
-                f'[[nodes]]\nname = "n2"\nurl = "{silent}"\n'
-            )
-            async with open_cluster(load_topology(tmp_path / "miroir.toml"), command="test") as cluster:
+            path = write_topology(tmp_path, {NodeName("n1"): engine.url, NodeName("n2"): silent})
+            async with open_cluster(load_topology(path), command="test") as cluster:
                 async with watching(cluster, interval=0.1) as found:
                     view = await seen(found, until="up")
                     began = time.monotonic()
@@ -106,10 +105,8 @@ async def test_a_node_that_does_not_answer_holds_up_nothing(tmp_path: Path) -> N
 
 async def test_the_figures_of_a_node_that_went_stay_and_grow_old(tmp_path: Path) -> None:
     with running_engine(tmp_path / "disk") as engine:
-        (tmp_path / "miroir.toml").write_text(
-            f'[cluster]\nname = "x"\nshards = 4\n[[nodes]]\nname = "n1"\nurl = "{engine.url}"\n'
-        )
-        async with open_cluster(load_topology(tmp_path / "miroir.toml"), command="test") as cluster:
+        path = write_topology(tmp_path, {NodeName("n1"): engine.url}, shards=4)
+        async with open_cluster(load_topology(path), command="test") as cluster:
             await create_index(cluster, await plan_index(cluster, "books", primary_key="id"))
             async with watching(cluster, interval=0.1) as found:
                 view = await seen(found, until="up")
@@ -124,8 +121,8 @@ async def test_the_figures_of_a_node_that_went_stay_and_grow_old(tmp_path: Path)
 
 async def test_an_import_tells_its_rate_and_waits_when_nothing_comes(tmp_path: Path) -> None:
     with running_engine(tmp_path / "disk") as engine:
-        (tmp_path / "miroir.toml").write_text(f'[cluster]\nname = "x"\n[[nodes]]\nname = "n1"\nurl = "{engine.url}"\n')
-        async with open_cluster(load_topology(tmp_path / "miroir.toml"), command="test") as cluster:
+        path = write_topology(tmp_path, {NodeName("n1"): engine.url})
+        async with open_cluster(load_topology(path), command="test") as cluster:
             await create_index(cluster, await plan_index(cluster, "books", primary_key="id"))
             index = (await cluster.map("books")).index
             record = await cluster.store.begin_import(

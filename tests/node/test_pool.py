@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from miroir_cli.errors import MiroirError, NodeRefusal, NodeUnavailable
 from miroir_cli.model import Node, NodeName
 from miroir_cli.node.client import NodeClient
 from miroir_cli.node.pool import ReadPool
+from tests.certificates import served_with
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 Behaviour = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -472,29 +471,13 @@ async def test_a_host_that_does_not_take_connections_was_sent_nothing() -> None:
             assert open_sockets() == before
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that only those trust who are told to; its key is beside it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs openssl to make a certificate")
-    folder = tmp_path_factory.mktemp("certificate")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=node", "-addext",
-         "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / "cert.pem"
-
-
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_https_trusts_whom_the_system_trusts(
     certificate: Path, trusted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
-    async with server(answering(OK, OK), tls=context) as url:
+    async with server(answering(OK, OK), tls=served_with(certificate)) as url:
         before = open_sockets()
         async with NodeClient(Node(name=NodeName("n1"), url=url), lean=True) as client:
             if trusted:

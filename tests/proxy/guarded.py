@@ -16,6 +16,7 @@ from miroir_cli.errors import ApiError
 from miroir_cli.model import NodeName
 from miroir_cli.proxy.keyring import Keyring
 from miroir_cli.wire import status_of, wire_error
+from tests.backends import state_lines
 from tests.faults.world import World
 
 MASTER = "a master key of sixteen bytes"
@@ -30,7 +31,7 @@ def guarded_world(folder: Path, masters: Sequence[str | None] = (MASTER, MASTER)
             NodeName(f"n{number}"): stack.enter_context(running_engine(folder / f"disk{number}", master_key=master))
             for number, master in enumerate(masters, 1)
         }
-        lines = ["[cluster]", 'name = "test"', "shards = 2", "replicas = 2", "min_in_sync = 1"]
+        lines = ["[cluster]", 'name = "test"', "shards = 2", "replicas = 2", "min_in_sync = 1", *state_lines()]
         for (name, engine), master in zip(engines.items(), masters, strict=True):
             lines += ["", "[[nodes]]", f'name = "{name}"', f'url = "{engine.url}"']
             if master is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from miroir_cli.store.tasks import TaskQuery
 from miroir_cli.tasks.finishing import keep_finishing
-from tests.backends import both_backends
+from tests.backends import both_backends, state_url
 from tests.faults.world import eventually, world_of
 from tests.proxy.conftest import Served, serving
 
@@ -177,7 +177,9 @@ async def _a_thousand_writes(served: Served) -> None:
 
     began = time.monotonic()
     uids = await asyncio.gather(*(write(number) for number in range(1000)))
-    assert uids == sorted(uids) == order, f"{time.monotonic() - began:.1f} s"
+    assert sorted(set(uids)) == sorted(order), f"{time.monotonic() - began:.1f} s"
+    if state_url() is None:  # requests that several connections to Redis record come in any order
+        assert uids == sorted(uids) == order
 
     async def all_over() -> bool:
         return not (await client.get("/tasks?statuses=enqueued,processing&limit=1")).json()["total"]
@@ -186,4 +188,4 @@ async def _a_thousand_writes(served: Served) -> None:
     finisher.cancel()
     assert (await client.get("/tasks?statuses=succeeded")).json()["total"] == 1001
     assert (await client.get(f"{FILMS}?limit=1")).json()["total"] == 1002
-    assert (await client.get(f"{FILMS}/all")).json()["n"] == 999
+    assert (await client.get(f"{FILMS}/all")).json()["n"] == uids.index(max(uids))

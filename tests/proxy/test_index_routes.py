@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.backends import both_backends
 from tests.proxy.conftest import Served
 
 
@@ -36,6 +37,7 @@ async def fail(served: Served, method: str, path: str, body: Any = None) -> dict
     return error
 
 
+@both_backends
 async def test_an_index_from_its_creation_to_its_end(served: Served) -> None:
     task = await succeed(served, "POST", "/indexes", {"uid": "books", "primaryKey": "id"})
     assert (task["type"], task["indexUid"], task["details"]) == ("indexCreation", "books", {"primaryKey": "id"})
@@ -89,6 +91,7 @@ async def test_settings_before_there_is_an_index_make_one(served: Served) -> Non
     assert (await fail(served, "DELETE", "/indexes/films/settings"))["code"] == "index_not_found"
 
 
+@both_backends
 async def test_settings_are_the_clients_own(served: Served) -> None:
     await succeed(served, "POST", "/indexes", {"uid": "books", "primaryKey": "id"})
     before = (await served.client.get("/indexes/books/settings")).json()

@@ -15,6 +15,7 @@ from miroir_cli.model import NodeName
 from miroir_cli.proxy.keyring import FRESH, Keyring
 from miroir_cli.proxy.master import Introduction, judge_master
 from miroir_cli.topology.keys import value_of
+from tests.backends import both_backends
 from tests.proxy.guarded import MASTER, SEARCH, answer, guarded_world, key_called, part, token
 
 
@@ -141,6 +142,7 @@ async def test_a_deleted_key_is_refused_at_once_here_and_soon_elsewhere(tmp_path
             assert (await answer(other, tenant))["code"] == "invalid_api_key"
 
 
+@both_backends
 async def test_nodes_with_the_master_key_get_the_keys_with_the_same_values(tmp_path: Path) -> None:
     with guarded_world(tmp_path) as world:
         async with world.cluster() as cluster:

@@ -13,6 +13,7 @@ from miroir_cli.proxy.app import Proxy
 from miroir_cli.proxy.service import open_service
 from miroir_cli.store.journal import JournalQuery
 from miroir_cli.store.sqlite.store import SqliteStore
+from tests.backends import both_backends
 from tests.faults.world import Ledger, create, keys_of_every_shard, put
 from tests.proxy.guarded import MASTER, guarded_world, token
 
@@ -36,6 +37,7 @@ async def guarded_proxy(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
                 yield client
 
 
+@both_backends
 async def test_a_key_from_its_creation_to_its_end(tmp_path: Path) -> None:
     async with guarded_proxy(tmp_path) as client:
         before = (await client.get("/keys")).json()["total"]
@@ -93,6 +95,7 @@ async def test_only_name_and_description_change(tmp_path: Path) -> None:
             assert (await client.get(f"/keys?{query}")).status_code == 400
 
 
+@both_backends
 async def test_a_tenant_finds_its_own_documents_and_no_others(tmp_path: Path) -> None:
     async with guarded_proxy(tmp_path) as client:
         key = (await client.post("/keys", json=SCOPED)).json()

@@ -13,6 +13,7 @@ from miroir_cli.model import Index
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.replication.write import write
 from miroir_cli.search.session import remember_write, wait_for_session
+from tests.backends import both_backends
 from tests.faults.world import addition
 from tests.proxy.conftest import Served, serving, write_topology
 
@@ -116,6 +117,7 @@ async def test_a_session_reads_what_it_wrote(served: Served, engines: list[Engin
     assert fetched.status_code == 200
 
 
+@both_backends
 async def test_every_read_of_a_session_waits(served: Served, engines: list[Engine]) -> None:
     index = await with_books(served)
     headers = {"X-Miroir-Session": "me"}

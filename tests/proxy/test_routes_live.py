@@ -22,6 +22,7 @@ from miroir_cli.proxy.app import Proxy
 from miroir_cli.proxy.background import start
 from miroir_cli.proxy.service import open_service
 from miroir_cli.topology.file import load_topology
+from tests.backends import state_lines
 from tests.contract.conftest import running_meilisearch
 from tests.contract.server import ANEW
 from tests.proxy.guarded import MASTER
@@ -89,7 +90,8 @@ async def pair(urls: list[str], tmp_path: Path) -> AsyncIterator[Pair]:
                     break
                 await asyncio.sleep(0.02)
     (tmp_path / "key").write_text(MASTER)
-    lines = ["[cluster]", 'name = "test"', "shards = 4", "replicas = 2", "[defaults]", 'key_file = "key"']
+    lines = ["[cluster]", 'name = "test"', "shards = 4", "replicas = 2", *state_lines()]
+    lines += ["[defaults]", 'key_file = "key"']
     for number, url in enumerate(urls[1:], 1):
         lines += ["[[nodes]]", f'name = "n{number}"', f'url = "{url}"']
     path = tmp_path / "miroir.toml"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.errors import EpochStale
 from miroir_cli.indexes.catalog import create_index, plan_index
+from tests.backends import both_backends, lose_state
 from tests.proxy.conftest import Served, serving, write_topology
 
 
@@ -18,11 +18,12 @@ async def with_books(served: Served) -> None:
     await create_index(cluster, await plan_index(cluster, "books", primary_key="id"))
 
 
+@both_backends
 async def test_a_proxy_without_the_state_of_its_nodes_does_not_start(tmp_path: Path, engines: list[Engine]) -> None:
     path = write_topology(tmp_path, engines)
     async with serving(path) as served:
         await with_books(served)
-    shutil.rmtree(tmp_path / ".miroir")
+    lose_state(tmp_path)
     with pytest.raises(EpochStale, match="is empty, but node `n1` belongs to a cluster `test` already"):
         async with serving(path):
             pass

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from miroir_cli.dev.engine.testing import Engine
+from tests.backends import both_backends
 from tests.proxy.conftest import Served, serving, write_topology
 from tests.proxy.test_index_routes import done, fail, succeed
 
@@ -118,6 +119,7 @@ async def test_a_name_and_a_primary_key_change_together_or_not_at_all(served: Se
     await succeed(served, "PATCH", "/indexes/c", {"uid": "c"})
 
 
+@both_backends
 async def test_several_swaps_are_one(served: Served) -> None:
     await two(served)
     await filled(served, "c", c1="c")
@@ -219,6 +221,7 @@ async def test_a_session_waits_for_what_it_wrote_to_what_a_name_stands_for_now(
         assert "first" in [hit["id"] for hit in found["hits"]]
 
 
+@both_backends
 async def test_a_swap_counts_once_with_a_key(served: Served) -> None:
     await two(served)
     headers = {"Idempotency-Key": "k"}

@@ -11,10 +11,12 @@ from miroir_cli.dev.engine.testing import Engine
 from miroir_cli.proxy.router import Call
 from miroir_cli.proxy.routes.tasks import list_tasks, one_task
 from miroir_cli.tasks.registry import enqueue, finish_all, perform
+from tests.backends import both_backends
 from tests.proxy.conftest import Served
 from tests.proxy.test_documents_routes import FILMS, ended
 
 
+@both_backends
 async def test_pages_follow_each_other(served: Served) -> None:
     for number in range(5):
         await ended(served, await served.client.post(FILMS, json={"id": number}))
@@ -71,6 +73,7 @@ async def test_work_that_waits_is_canceled_and_writes_are_not(served: Served) ->
     assert (await client.get(f"/tasks/{second.uid}")).json()["code"] == "task_not_found"
 
 
+@both_backends
 async def test_callers_see_the_tasks_of_their_indexes(served: Served) -> None:
     for uid in ("films", "books"):
         await ended(served, await served.client.post(f"/indexes/{uid}/documents", json={"id": 1}))

@@ -11,6 +11,7 @@ from typing import Any
 
 from miroir_cli.tasks.finishing import keep_finishing
 from miroir_cli.tasks.webhooks import tell
+from tests.backends import both_backends
 from tests.faults.world import eventually
 from tests.proxy.conftest import Served
 from tests.proxy.test_documents_routes import FILMS, ended
@@ -90,6 +91,7 @@ async def test_one_that_does_not_listen_holds_up_nobody(served: Served) -> None:
         assert len(receiver.tasks) == 1
 
 
+@both_backends
 async def test_webhooks_outlast_the_process_and_are_deleted(served: Served) -> None:
     made = (await served.client.post("/webhooks", json={"url": "http://127.0.0.1:9/x"})).json()
     assert (await served.client.get("/webhooks")).json() == {"results": [made]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -50,11 +51,11 @@ class Relay:
 
 
 @asynccontextmanager
-async def relayed(server: RedisServer) -> AsyncIterator[Relay]:
-    """A relay for the length of the block."""
+async def relayed(server: RedisServer, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
+    """A relay for the length of the block; with `tls` it takes connections with TLS."""
     relay = Relay()
     listening = await asyncio.start_server(
-        lambda reader, writer: relay.handle(server, reader, writer), "127.0.0.1", 0, limit=1 << 20
+        lambda reader, writer: relay.handle(server, reader, writer), "127.0.0.1", 0, limit=1 << 20, ssl=tls
     )
     relay.port = listening.sockets[0].getsockname()[1]
     try:

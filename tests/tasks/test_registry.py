@@ -16,7 +16,10 @@ from miroir_cli.store.tasks import NewTask, Reservation, Task, TaskStatus
 from miroir_cli.tasks.idempotency import digest_of, once
 from miroir_cli.tasks.registry import bury, enqueue, finish_all, now, perform
 from miroir_cli.tasks.view import receipt, show
+from tests.backends import both_backends
 from tests.faults.world import UID, addition, create, keys_of_every_shard, world_of
+
+pytestmark = both_backends
 
 
 async def _nothing() -> Json | None:

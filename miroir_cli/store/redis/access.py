@@ -7,11 +7,14 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from socket import gaierror
+from ssl import SSLCertVerificationError, SSLError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    InvalidResponse,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -22,7 +25,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from miroir_cli.errors import AuthenticationFailed, MiroirError, StateUnavailable
+from miroir_cli.errors import AuthenticationFailed, ConfigurationError, MiroirError, StateUnavailable
 from miroir_cli.store.fence import held_leases, lost
 from miroir_cli.store.redis.known import QUESTION, Known
 from miroir_cli.store.redis.line import Line
@@ -182,7 +185,7 @@ def translated(shown: str) -> Iterator[None]:
         raise
     except (AuthenticationError, NoPermissionError) as error:
         raise AuthenticationFailed(
-            f"Redis at {shown} refuses miroir: {error}",
+            f"Redis at {shown} refuses miroir: {_refusal(error)}",
             hint="check `[state] password_env` (or password_file, password_command) and the user in the url",
         ) from error
     except OutOfMemoryError as error:
@@ -200,7 +203,16 @@ def translated(shown: str) -> Iterator[None]:
             f"Redis at {shown} cannot be reached: {_reason(error)}",
             hint="start it, or check `[state] url`; then run the same command again",
         ) from error
+    except InvalidResponse as error:
+        raise StateUnavailable(
+            f"what answers at {shown} is not Redis", hint="check the host and the port in `[state] url`"
+        ) from error
     except (ResponseError, RedisError) as error:
+        if "DB index is out of range" in str(error):
+            raise ConfigurationError(
+                f"Redis at {shown} has no database of this number",
+                hint="name another one in `[state] url` (0 to 15 as Redis comes), or raise its `databases`",
+            ) from error
         raise StateUnavailable(
             f"Redis at {shown} refused a command: {error}", hint="check Redis's log, then run the same command again"
         ) from error
@@ -212,7 +224,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, BusyLoadingError):
         return "it is loading its data"
     cause = error.__cause__ or error.__context__
+    if isinstance(cause, SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, SSLError):
+        return "it does not speak TLS at this port"
+    if isinstance(cause, gaierror):
+        return "no host of this name"
     for each in (error, cause):
         if isinstance(each, OSError) and each.errno:
-            return (os.strerror(each.errno) if each.errno > 0 else each.strerror or str(each)).lower()
+            return os.strerror(each.errno).lower()
     return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+
+
+def _refusal(error: Exception) -> str:
+    text = str(error).rstrip(".")
+    return "it wants a password" if text.startswith(("HELLO must", "Authentication required", "NOAUTH")) else text

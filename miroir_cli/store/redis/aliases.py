@@ -43,7 +43,7 @@ async def create(tx: Transaction, name: str, targets: Sequence[str], *, kind: Al
     await tx.hashes([CLUSTER, key("aliases", name), *(key("indexes", uid) for uid in (name, *targets))])
     found = await read_alias(tx, name)
     if found is not None:
-        raise aliases.name_taken(found)
+        raise aliases.alias_exists(found)
     if await index_hash(tx, name):
         raise aliases.name_of_an_index(name)
     alias = aliases.new_alias(name, targets, kind=kind, version=await _change_names(tx), now=now())

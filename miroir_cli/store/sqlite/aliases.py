@@ -83,7 +83,7 @@ def _alias(row: tuple[Any, ...]) -> Alias:
 def create(db: Database, name: str, targets: Sequence[str], *, kind: AliasKind) -> Alias:
     found = read_alias(db, name)
     if found is not None:
-        raise aliases.name_taken(found)
+        raise aliases.alias_exists(found)
     if db.conn.execute("select 1 from indexes where uid = ? and state != 'deleted'", [name]).fetchone():
         raise aliases.name_of_an_index(name)
     alias = aliases.new_alias(name, targets, kind=kind, version=_change_names(db), now=now())

@@ -6,27 +6,36 @@ For the shell's completions: what it says may be a moment old, and no other code
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
-INDEXES = (
-    "select uid, shards || ' shards, ' || replicas || ' replicas' from indexes where state = 'active' order by uid"
-)
-ALIASES = (
-    "select name, 'an alias of ' || coalesce(current_uid, (select group_concat(value, ', ') "
-    "from json_each(target_uids))) from aliases order by name"
-)
-RUNS = "select id, title || ', ' || state from runs order by id desc limit 50"
-COMMANDS = "select 'c' || id, line from commands order by id desc limit 50"
+KINDS: Final = {
+    "indexes": (
+        "select uid, shards || ' shards, ' || replicas || ' replicas' from indexes where state = 'active' order by uid"
+    ),
+    "aliases": (
+        "select name, 'an alias of ' || coalesce(current_uid, (select group_concat(value, ', ') "
+        "from json_each(target_uids))) from aliases order by name"
+    ),
+    "runs": "select id, title || ', ' || state from runs order by id desc limit 50",
+    "commands": "select 'c' || id, line from commands order by id desc limit 50",
+}
 
 
-def glance(path: Path, query: str) -> list[tuple[str, str]]:
-    """The rows of a query of two columns. Raises `sqlite3.Error` or `OSError`; a file that is not there has none."""
+def glance(path: Path, kinds: Sequence[str]) -> list[tuple[str, str]]:
+    """The values of these kinds with a few words about each: none of a file that is not there, nor of a kind that a
+    file of an older miroir does not know. Raises `sqlite3.Error` or `OSError`."""
     if not path.is_file():
         return []
+    found: list[tuple[str, str]] = []
     with closing(sqlite3.connect(f"file:{quote(str(path))}?{_mode(path)}", uri=True, timeout=0)) as connection:
-        return [(str(value), str(about)) for value, about in connection.execute(query)]
+        for kind in kinds:
+            with suppress(sqlite3.OperationalError):
+                found += [(str(value), str(about)) for value, about in connection.execute(KINDS[kind])]
+    return found
 
 
 def _mode(path: Path) -> str:
