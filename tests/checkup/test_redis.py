@@ -12,7 +12,7 @@ import pytest
 
 from miroir_cli.checkup.examine import examine
 from miroir_cli.checkup.facts import StateFacts
-from miroir_cli.checkup.finding import Finding, Severity
+from miroir_cli.checkup.finding import Severity
 from miroir_cli.store.records import ClusterRecord, Rebuilt
 from miroir_cli.store.redis.connection import connect
 from miroir_cli.store.redis.replacement import RedisReplacement
@@ -145,11 +145,11 @@ async def test_old_states_are_told_after_a_week_and_how_to_delete_them(world: Wo
     aside = await replacement.set_aside()
     await replacement.take_place()
     assert aside is not None
-    assert "state.aside" not in await looked_at(world)
+    assert "state.aside" not in await findings(world)
     (name,) = await access.ask("ZRANGE", "miroir:aside:_index", 0, -1)
     await access.ask("ZADD", "miroir:aside:_index", int(time.time() - 8 * 86_400) * 1000, name)
     kept = await access.ask("ZCARD", f"{aside}:_index")
-    found = (await looked_at(world))["state.aside"]
+    found = (await findings(world))["state.aside"]
     assert found.severity is Severity.INFO
     assert (
         f"1 old state of `miroir state recover` is still in Redis ({kept} keys, the newest 8 days old)" in found.message
@@ -158,7 +158,7 @@ async def test_old_states_are_told_after_a_week_and_how_to_delete_them(world: Wo
     commands = found.hint.partition("needs: ")[2].replace("redis-cli", f"redis-cli -u {redis.url}")
     assert await (await asyncio.create_subprocess_exec("bash", "-ec", commands)).wait() == 0
     assert not [key for key in await access.ask("KEYS", "*") if key.startswith("miroir:aside")]
-    assert "state.aside" not in await looked_at(world)
+    assert "state.aside" not in await findings(world)
     await access.client.aclose()
 
 

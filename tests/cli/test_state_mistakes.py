@@ -41,7 +41,7 @@ def said(miroir: Miroir, *words: str, **environment: str) -> tuple[int, str, str
 def test_nobody_listens_at_its_port(shared: Miroir, redis: RedisServer) -> None:
     redis.kill()
     status, error, hint = said(shared)
-    assert (status, error) == (5, f"Redis at {redis.url} cannot be reached: Connection refused")
+    assert (status, error) == (5, f"Redis at {redis.url} cannot be reached: connection refused")
     assert hint == "start it, or check `[state] url`; then run the same command again"
 
 
