@@ -114,7 +114,7 @@ def test_the_url_is_misspelt(ready: Miroir, tmp_path: Path, url: str, message: s
 def test_a_state_without_anything_is_not_taken_for_a_new_cluster(stocked: Miroir, tmp_path: Path) -> None:
     lose_state(tmp_path)
     found = stocked("status", "--json").json
-    (warning,) = found["warnings"]
+    warning, *_ = found["warnings"]
     assert "is empty, but node `n1` belongs to a cluster `test` already: see whether `[state] url` is right" in warning
     assert found["next"] == ["miroir doctor"]
     status, error, hint = said(stocked, "search", "books", "x")
