@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from miroir_cli.dev.engine.testing import running_engine
-from miroir_cli.model import Node, NodeName
+from miroir_cli.model import Node, NodeName, Secret
 from miroir_cli.topology.file import render_topology
 from tests.faults.servers import LIVE, servers_of
 from tests.proxy.test_server import Process
@@ -36,6 +36,9 @@ SEEDS = 600
 
 FILE = 40
 """Documents of one file that a shell imports."""
+
+MASTER = "the-master-key-of-all-nodes"
+"""With it every writer has keys of its own on the nodes."""
 
 
 @dataclass
@@ -104,6 +107,10 @@ class World:
             await asyncio.sleep(0.2)
 
 
+def new_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=30, headers={"Authorization": f"Bearer {MASTER}"})
+
+
 async def shell(world: World, name: str, is_over: Callable[[], bool]) -> None:
     """A shell that imports one file after the other; one that ends with 5 or 8 is imported again."""
     number = 0
@@ -119,7 +126,7 @@ async def shell(world: World, name: str, is_over: Callable[[], bool]) -> None:
 
 async def writer(world: World, name: str, is_over: Callable[[], bool]) -> None:
     """A client that changes its own document through whatever proxy answers; each value is higher than the last."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with new_client() as client:
         number = 0
         while not is_over():
             number += 1
@@ -149,7 +156,7 @@ async def _succeeded(world: World, client: httpx.AsyncClient, task: int) -> bool
 
 async def searcher(world: World, is_over: Callable[[], bool]) -> None:
     """Somebody who searches through a living proxy all the time: complete, or refused, never short."""
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with new_client() as client:
         while not is_over():
             with suppress(httpx.HTTPError, IndexError):
                 body = {"q": "", "filter": "kind = seed", "hitsPerPage": 1}
@@ -178,7 +185,10 @@ async def killer(world: World, is_over: Callable[[], bool], *, every: float) -> 
 @asynccontextmanager
 async def world_on(folder: Path, urls: list[str], redis: RedisServer) -> AsyncIterator[World]:
     """A cluster on all of these servers but the last one, with an index, its first documents, and two proxies."""
-    nodes = tuple(Node(name=NodeName(f"n{number}"), url=url) for number, url in enumerate(urls[:-1], 1))
+    (folder / "key").write_text(MASTER)
+    (folder / "key").chmod(0o600)
+    key = Secret(file="key")
+    nodes = tuple(Node(name=NodeName(f"n{number}"), url=url, key=key) for number, url in enumerate(urls[:-1], 1))
     path = folder / "miroir.toml"
     path.write_text(render_topology(name="hosts", nodes=nodes, shards=6, replicas=2, state_url=redis.url))
     world = World(folder=folder, redis=redis, spare=urls[-1], hosts=[Host(folder), Host(folder)])
@@ -211,7 +221,7 @@ async def trouble(world: World, *, seconds: float, every: float) -> None:
 
     async def add_node() -> None:
         await asyncio.sleep(seconds / 5)
-        await world.must("node", "add", f"n9={world.spare}", "--yes", "-q", again=(5, 8))
+        await world.must("node", "add", f"n9={world.spare}", "--key-file", "key", "--yes", "-q", again=(5, 8))
         await world.must("rebalance", "run", "--yes", "-q", again=(5, 8))
 
     async with asyncio.TaskGroup() as group:
@@ -241,7 +251,8 @@ async def check(world: World) -> None:
     for name, value in world.newest.items():
         assert value <= found[name]["value"] <= world.tried[name]
     status, said = await world.miroir("status", "--json")
-    assert status == 0 and len(json.loads(said)["nodes"]) == 4
+    told = json.loads(said)
+    assert status == 0 and len(told["nodes"]) == 4 and told["unfenced"] == {}
     assert world.searched and world.written and world.killed, world
     tally = (world.searched, world.refused, world.written, world.killed)
     LOG.warning("%d searches, %d refused, %d writes of clients, %d proxies killed", *tally)
@@ -251,7 +262,10 @@ async def check(world: World) -> None:
 async def test_nothing_is_lost_and_no_search_is_short_in_trouble(tmp_path: Path) -> None:
     with ExitStack() as stack:
         redis = stack.enter_context(running_redis(tmp_path / "redis"))
-        urls = [stack.enter_context(running_engine(tmp_path / f"disk{number}")).url for number in range(4)]
+        urls = [
+            stack.enter_context(running_engine(tmp_path / f"disk{number}", master_key=MASTER)).url
+            for number in range(4)
+        ]
         async with world_on(tmp_path, urls, redis) as world:
             await trouble(world, seconds=10, every=3)
             await check(world)
@@ -261,7 +275,10 @@ async def test_nothing_is_lost_and_no_search_is_short_in_trouble(tmp_path: Path)
 @pytest.mark.parametrize("seconds", [pytest.param(float(os.environ.get("MIROIR_HOSTS_SECONDS", "20")), marks=LIVE)])
 async def test_the_same_on_real_servers(tmp_path: Path, seconds: float) -> None:
     (tmp_path / "nodes").mkdir()
-    with running_redis(tmp_path / "redis") as redis, servers_of(tmp_path / "nodes", nodes=4) as (_, servers):
+    with (
+        running_redis(tmp_path / "redis") as redis,
+        servers_of(tmp_path / "nodes", nodes=4, master_key=MASTER) as (_, servers),
+    ):
         async with world_on(tmp_path, [server.url for server in servers], redis) as world:
             await trouble(world, seconds=seconds, every=5)
             await check(world)
