@@ -70,6 +70,11 @@ DIFFERENCES: Final[dict[str, Difference]] = {
         "`miroir_settings_invalid`, and the message names the node before it says what the node said",
         routes=("PATCH /indexes/{uid}/settings", "PATCH /indexes/{uid}/settings/embedders"),
     ),
+    "names of keys": Difference(
+        reason="names that begin with `_miroir:` are refused: they are those of miroir's own keys on the nodes, which it "
+        "shows to nobody",
+        routes=("POST /keys", "PATCH /keys/{key}"),
+    ),
     "dumps": Difference(
         reason="every node writes one of its own; the task names all of them",
         routes=("POST /dumps", "POST /snapshots"),

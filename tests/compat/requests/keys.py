@@ -8,6 +8,7 @@ SEARCHER = "00000000-0000-4000-8000-000000000001"
 BOOKS_ONLY = "00000000-0000-4000-8000-000000000002"
 EXPIRED = "00000000-0000-4000-8000-000000000003"
 ADMIN = "00000000-0000-4000-8000-000000000004"
+RESERVED = "00000000-0000-4000-8000-000000000005"
 GONE = "00000000-0000-4000-8000-00000000000f"
 LATER = "2999-01-01T00:00:00Z"
 SEARCH_BODY = {"q": "dune"}
@@ -128,6 +129,8 @@ REQUESTS = (
     Ask("DELETE", f"/keys/{SEARCHER}"),
     Ask("POST", BOOKS, SEARCH_BODY, key=key_of(SEARCHER)),
     Ask("POST", BOOKS, {}, key=tenant_token(SEARCHER, {"*": {}})),
+    Ask("POST", "/keys", {"uid": RESERVED, "name": "_miroir:mine", "actions": ["search"], "indexes": ["*"], "expiresAt": None}, differs="names of keys"),
+    Ask("DELETE", f"/keys/{RESERVED}", differs="names of keys"),
     Ask("DELETE", "/keys"),
     Ask("DELETE", "/indexes/kb"),
     Ask("DELETE", "/indexes/ko"),
