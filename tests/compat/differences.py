@@ -71,8 +71,8 @@ DIFFERENCES: Final[dict[str, Difference]] = {
         routes=("PATCH /indexes/{uid}/settings", "PATCH /indexes/{uid}/settings/embedders"),
     ),
     "names of keys": Difference(
-        reason="names that begin with `_miroir:` are refused: they are those of miroir's own keys on the nodes, which it "
-        "shows to nobody",
+        reason="names that begin with `_miroir:` are refused: they are for miroir's own keys on the nodes, which are "
+        "shown to nobody",
         routes=("POST /keys", "PATCH /keys/{key}"),
     ),
     "dumps": Difference(
