@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from miroir_cli.model import Index, IndexMap, Json, Node, NodeName, Secret, ShardId, StoredUid
@@ -292,6 +292,10 @@ class ConfigFacts:
     processors: int | None = None
 
 
+OF_PROXIES: Final = ("serve.", "tasks.")
+"""What the names of locks begin with that proxies hold as long as they run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything. `now`: seconds since 1970."""
@@ -303,6 +307,10 @@ class Facts:
     now: float = 0.0
     machine: Machine | None = None
     serve: ServeFacts | None = None
+
+    def passing_locks(self) -> tuple[Held, ...]:
+        """The locks that somebody has for the sake of one thing, and not for as long as a proxy runs."""
+        return tuple(lock for lock in self.locks if not lock.name.startswith(OF_PROXIES))
 
     def node(self, name: NodeName) -> NodeFacts | None:
         return next((node for node in self.nodes if node.name == name), None)

@@ -70,7 +70,7 @@ def _behind(facts: Facts, index: IndexFacts, name: NodeName, shards: Collection[
 
 def left_over(facts: Facts) -> Iterator[Finding]:
     """Replicas on their way while no run is alive: nobody moves them on."""
-    if any(not lock.name.endswith(".order") and ".import." not in lock.name for lock in facts.locks):
+    if any(not lock.name.endswith(".order") and ".import." not in lock.name for lock in facts.passing_locks()):
         return
     for index in facts.state.indexes:
         uid = index.map.index.uid

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from miroir_cli.checkup.facts import Facts
     from miroir_cli.store.locks import Held
 
-OF_PROXIES = "serve."
-"""What the names of locks begin with that proxies hold as long as they run."""
-
 LONG_FOR_A_WRITE = 150.0
 """Seconds above which an order lock has been held for longer than any single write takes."""
 
@@ -94,8 +91,9 @@ def state_on_network(facts: Facts) -> Iterator[Finding]:
 
 def locks_held(facts: Facts) -> Iterator[Finding]:
     """Who holds which lock; whose process is stopped, or holds one for longer than a write takes."""
+    passing = facts.passing_locks()
     for lock in facts.locks:
-        if lock.name.startswith(OF_PROXIES) and not lock.stopped:
+        if lock not in passing and not lock.stopped:
             continue
         what = lock_name(lock)
         if lock.owner is None:

@@ -61,7 +61,7 @@ async def test_replicas_on_their_way_while_no_run_is_alive(tmp_path: Path) -> No
             change_state(world, f"{REPLICA} ('{UID}', 1, 'n3', 'leaving', 9)")
             async with cluster.locks.order(UID), cluster.locks.once("run"):
                 assert not {"replica.joining", "replica.leaving"} & set(await findings(world))
-            async with cluster.locks.order(UID):
+            async with cluster.locks.order(UID), cluster.locks.once("tasks.finisher"):  # a proxy is at work
                 found = await findings(world)
         assert "shard 0 on node `n3` is joining, and no run is at work" in found["replica.joining"].message
         assert "miroir rebalance run" in found["replica.leaving"].hint

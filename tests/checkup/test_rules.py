@@ -205,6 +205,14 @@ def test_only_stopped_holders_and_order_locks_held_for_long_are_blamed(
     assert [finding.severity for finding in unsigned] == [Severity.INFO]
 
 
+@pytest.mark.parametrize("name", ["serve.peer.7", "tasks.finisher"])
+def test_locks_that_proxies_hold_as_long_as_they_run_are_told_only_when_they_are_stopped(name: str) -> None:
+    owner = Owner(pid=42, command="miroir serve", since=1.0)
+    assert not list(locks_held(facts(locks=[Held(name=name, owner=owner)])))
+    stopped = list(locks_held(facts(locks=[Held(name=name, owner=owner, stopped=True)])))
+    assert [finding.check for finding in stopped] == ["lock.stopped"]
+
+
 def test_a_lock_that_is_newer_than_the_clock_was_taken_just_now() -> None:
     held = Held(name="run", owner=Owner(pid=42, command="miroir import", since=99_999.0))
     assert [finding.message for finding in locks_held(facts(locks=[held]))] == [
