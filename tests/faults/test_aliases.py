@@ -183,7 +183,7 @@ async def test_names_that_stand_for_nothing_are_told_with_what_there_is(tmp_path
         assert target.value.hint == "did you mean `films`?"
         with pytest.raises(IsAnAlias):
             await create_alias(cluster, "other", [LIVE])
-        with pytest.raises(UsageError, match="cannot be the uid of an index"):
+        with pytest.raises(UsageError, match="cannot be the name of an alias"):
             await create_alias(cluster, "not one", [BOOKS])
         with pytest.raises(AlreadyExists):
             await create_alias(cluster, FILMS, [BOOKS])
