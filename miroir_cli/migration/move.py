@@ -20,7 +20,7 @@ from miroir_cli.migration.compare import Difference, as_written, compare
 from miroir_cli.migration.side import Limit, Side, together
 from miroir_cli.migration.source import find_source
 from miroir_cli.model import Json, NodeName, ReplicaState
-from miroir_cli.replication.members import confirm
+from miroir_cli.replication.members import confirm, take_in
 from miroir_cli.replication.recover import recover
 from miroir_cli.replication.settle import settle_until
 from miroir_cli.store.journal import MOVER_PREFIX, StepRecord, StepState
@@ -155,6 +155,8 @@ class Move:
         if client is None:
             raise NodeUnavailable(f"node `{self.target}` is not in the topology file", node=self.target, sent=False)
         await self._note(state=StepState.JOINING)
+        async with self.work.turn(self.index.uid, self.target):
+            await take_in(self.cluster, client)
         await self.work.fences.pass_(self.index, self.step.shard, self.target)
         if not await confirm(self.cluster, client):
             raise NodeUnavailable(f"node `{self.target}` has lost its disk", node=self.target, sent=False)

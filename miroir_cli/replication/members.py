@@ -208,6 +208,18 @@ async def _welcome(cluster: Cluster, client: NodeClient) -> None:
     await cluster.store.enrol(Member(name=client.name, url=client.node.url, top_task=answer.task))
 
 
+async def take_in(cluster: Cluster, client: NodeClient) -> None:
+    """Make a node a member that the roll call could not make one: nothing may be kept on a disk that nobody would know
+    again. Raises as `call_roll` does."""
+    if client.name in await cluster.store.members():
+        return
+    disk = await read_disk(client)
+    if disk.marker is not None:
+        record = await cluster.store.found(name=cluster.topology.cluster.name)
+        _check_marker(cluster, client, disk.marker, record)
+    await _welcome(cluster, client)
+
+
 async def suspect(cluster: Cluster, client: NodeClient) -> bool:
     """A node behaved as if its disk were another one (rule N1): confirm, and mark its replicas `lost` if so."""
     try:

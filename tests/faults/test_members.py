@@ -160,9 +160,14 @@ async def test_a_node_that_missed_a_copy_gets_it_with_the_next_roll_call(tmp_pat
             await publish(cluster, index)
             world.engine(2).start()
         async with world.cluster() as cluster:
-            await call_roll(cluster)
-            states = (await cluster.fleet[N2].get_document(StoredUid("_miroir"), "index-films"))["placement"]
-            assert [0, "n2", "stale", await cluster.store.epoch()] in states
+            await call_roll(cluster)  # what it copies is queued there
+            copied = [0, "n2", "stale", await cluster.store.epoch()]
+
+            async def is_copied() -> bool:
+                known = await cluster.fleet[N2].get_document(StoredUid("_miroir"), "index-films")
+                return copied in known["placement"]
+
+            await eventually(is_copied)
             assert (await _epochs(cluster))[N2] == await cluster.store.epoch()
 
 

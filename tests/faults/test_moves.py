@@ -326,3 +326,14 @@ async def test_a_shard_that_joins_does_not_wait_for_what_others_copy(tmp_path: P
             await run(cluster)
             await check_finished(world, cluster, index, ledger)
         assert sorted(seen.values()) == [False, True, True], "the first found an empty queue"
+
+
+async def test_a_node_that_the_roll_call_could_not_take_in_is_a_member_before_it_has_anything(tmp_path: Path) -> None:
+    async with moving(tmp_path, nodes=2, replicas=1, shards=2) as (world, cluster, index, ledger):
+        world.engine(3).faults.add(Kind.DROP_BEFORE, method="POST", path="_miroir/documents", count=1)
+        world.engine(3).faults.add(Kind.DROP_BEFORE, method="PUT", path="_miroir/documents", count=1)
+        outcome = await run(cluster)
+        assert outcome.result is not None and not outcome.result.unfinished
+        assert N3 in await cluster.store.members()
+        await put(cluster, index, dict.fromkeys(keys_of_every_shard(index), 2), ledger)
+        await check_finished(world, cluster, index, ledger)

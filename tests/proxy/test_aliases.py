@@ -128,7 +128,7 @@ async def test_what_changes_an_alias_is_in_the_journal_and_needs_the_key(served:
         ("POST", "", {"name": "x", "targets": ["a"], "to": 1}, 400, "`to` is not a key"),
         ("POST", "", {"name": "x", "targets": ["a", "b"], "kind": "single"}, 400, "cannot for 2"),
         ("POST", "", {"name": "x", "targets": ["c"]}, 404, "Index `c` not found"),
-        ("POST", "", {"name": "x.y", "targets": ["a"]}, 400, "cannot be the uid"),
+        ("POST", "", {"name": "x.y", "targets": ["a"]}, 400, "cannot be the name of an alias"),
         ("POST", "", {"name": "live", "targets": ["a"]}, 409, "it is an alias of index `a`"),
         ("POST", "", {"name": "b", "targets": ["a"]}, 409, "it is an index"),
         ("PUT", "live", {}, 400, "`targets` is missing"),

@@ -38,6 +38,7 @@ async def another(request: pytest.FixtureRequest, tmp_path: Path, redis_server: 
     if request.param == "redis":
         first = await RedisStore.open(redis_server.url)
         await first.access.ask("FLUSHALL")
+        await first.access.ask("CONFIG", "RESETSTAT")  # other tests may have looked for keys
         await first.close()
     yield open_one
     for store in opened:
@@ -48,7 +49,6 @@ async def another(request: pytest.FixtureRequest, tmp_path: Path, redis_server: 
             await nothing_was_looked_for(access)
             await every_key_is_known(access)
         finally:
-            await access.ask("CONFIG", "RESETSTAT")
             await access.client.aclose()
 
 

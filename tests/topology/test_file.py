@@ -163,7 +163,7 @@ def test_a_drained_node_takes_no_shards_and_too_few_others_are_refused_by_name()
             "[cluster]",
             '[state]\nurl = "state.db"\n[cluster]',
             "does not begin with `sqlite:`",
-            "sqlite:.miroir/state.db",
+            "sqlite:PATH",
         ),
         ("[cluster]", '[state]\nurl = "sqlite:"\n[cluster]', "which names no file", ""),
         ("[cluster]", '[state]\nurl = "sqlite::memory:"\n[cluster]', "which names no file", ""),
